@@ -1,0 +1,11 @@
+//! Decides where a request goes: Ingress, Service, EndpointSlice and Secret objects in, a routing
+//! table with certificates and a list of problems out.
+//!
+//! Pure: no I/O, no clock, no randomness. The proxy reads the published [`Table`] and nothing else.
+
+mod table;
+
+pub use table::{
+    Backend, BackendId, BackendProtocol, Balance, EndpointSet, HttpsRedirect, PathType, Resolution,
+    Route, Table,
+};
