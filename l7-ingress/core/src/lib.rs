@@ -3,8 +3,10 @@
 //!
 //! Pure: no I/O, no clock, no randomness. The proxy reads the published [`Table`] and nothing else.
 
+mod response;
 mod table;
 
+pub use response::{BodyDecoder, Chunked, Piece, ResponseError, ResponseHead, response_head};
 pub use table::{
     Backend, BackendId, BackendProtocol, Balance, EndpointSet, HttpsRedirect, PathType, Resolution,
     Route, Table,
