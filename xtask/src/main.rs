@@ -6,13 +6,18 @@
     reason = "a command line tool: it talks to its user and runs other programs"
 )]
 
+mod certs;
+mod demo;
+mod echo;
 mod packages;
+mod probe;
+mod process;
 mod test;
 mod workspace;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -24,6 +29,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run l7-ingress on deploy/demo with backends of its own, until Ctrl-C
+    Demo(demo::Args),
     /// Run every test that can run here; the last line is `N passed, N failed, N skipped`
     Test,
 }
@@ -40,6 +47,14 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Demo(args) => runtime()?.block_on(demo::run(args)),
         Command::Test => test::run(),
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime does not start")
 }

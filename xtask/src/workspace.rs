@@ -1,7 +1,7 @@
 //! Where the workspace is, and how cargo is called in it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -33,6 +33,23 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     Ok(folder
         .context("cargo metadata names no target directory")?
         .into())
+}
+
+/// Builds a program of the workspace and says where it is.
+pub(crate) fn build(binary: &str, profile: &str) -> Result<PathBuf> {
+    let output = cargo()
+        .args(["build", "--locked", "--bin", binary, "--profile", profile])
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo build does not start")?;
+    ensure!(output.status.success(), "{binary} does not build");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == binary)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .with_context(|| format!("cargo does not say where {binary} is"))
 }
 
 /// The programs of `$PATH` and of the folders that hold daemons, which users often lack in theirs.
