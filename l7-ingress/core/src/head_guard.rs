@@ -252,8 +252,9 @@ type Refusal<'a> = (&'a [u8], Violation);
 
 impl HeadGuard {
     /// Given to hyper's parser in place of the bytes from [`Scan::Refuse`] on, this ends whatever it was in, with an
-    /// error: NUL is allowed nowhere outside bodies, and the empty line wakes a parser that waits for one.
-    pub const POISON: &'static [u8] = b"\0\r\n\r\n";
+    /// error: NUL is refused everywhere but in chunk extensions, LF is refused there, and the empty line wakes a
+    /// parser that waits for one.
+    pub const POISON: &'static [u8] = b"\0\n\r\n\r\n";
 
     const EMPTY_LINES: u8 = 4;
     const METHOD: usize = 64;

@@ -6,6 +6,7 @@
 pub mod head_guard;
 pub mod host;
 pub mod path;
+pub mod proxy_protocol;
 mod response;
 mod table;
 

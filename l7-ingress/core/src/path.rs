@@ -60,14 +60,22 @@ pub fn normalise(path: &str) -> Result<Cow<'_, str>, PathError> {
     })
 }
 
-/// Whether nothing can be to do. Written without branches, so that it is vectorised.
+/// Whether there is nothing to do.
 fn is_plain(path: &[u8]) -> bool {
-    let shifted = path.iter().skip(1).chain(&[0x7e]);
-    let special = path.iter().zip(shifted).fold(false, |special, (&a, &b)| {
-        let doubled = (a == b'/') & ((b == b'/') | (b == b'.'));
-        special | doubled | (a == b'%') | a.is_ascii_control()
+    // Both folds go on after a hit, so that they are vectorised.
+    let coded = |found, &byte: &u8| found | (byte == b'%') | byte.is_ascii_control();
+    if path.iter().fold(false, coded) {
+        return false;
+    }
+    let next = path.get(1..).unwrap_or_default();
+    let suspect = path.iter().zip(next).fold(false, |found, (&a, &b)| {
+        found | ((a == b'/') & ((b == b'/') | (b == b'.')))
     });
-    !special
+    // Most dots after a slash belong to names such as `.well-known`.
+    let is_dots = |segment| segment == b"." || segment == b"..";
+    !suspect
+        || !path.windows(2).any(|pair| pair == b"//")
+            && !path.split(|&byte| byte == b'/').any(is_dots)
 }
 
 fn decode(path: &str) -> Result<Vec<u8>, PathError> {
