@@ -1,0 +1,3 @@
+//! The embedded API as its clients see it.
+
+mod client;
