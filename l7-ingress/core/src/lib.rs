@@ -3,6 +3,7 @@
 //!
 //! Pure: no I/O, no clock, no randomness. The proxy reads the published [`Table`] and nothing else.
 
+pub mod forwarded;
 pub mod head_guard;
 pub mod host;
 pub mod path;
