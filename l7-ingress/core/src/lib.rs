@@ -3,15 +3,26 @@
 //!
 //! Pure: no I/O, no clock, no randomness. The proxy reads the published [`Table`] and nothing else.
 
+mod annotations;
+mod certificate;
+mod class;
+mod compile;
 pub mod forwarded;
 pub mod head_guard;
 pub mod host;
+mod ingress;
 pub mod path;
 pub mod proxy_protocol;
 mod response;
+mod settings;
 mod table;
 
+pub use certificate::SecretData;
+pub use class::IngressClass;
+pub use compile::{CertificateInfo, Change, Compiler, Outcome, compile};
+pub use ingress::Ingress;
 pub use response::{BodyDecoder, Chunked, Piece, ResponseError, ResponseHead, response_head};
+pub use settings::{DefaultBackend, Settings};
 pub use table::{
     Backend, BackendId, BackendProtocol, Balance, EndpointSet, HttpsRedirect, PathType, Resolution,
     Route, Table,

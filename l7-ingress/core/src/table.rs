@@ -1,37 +1,81 @@
 //! What the proxy reads: hosts, their routes, their certificates. Immutable once published.
+//!
+//! Hosts are spread over shards that successive tables share: publishing a change of one host copies one
+//! shard, however many hosts there are.
 
-use std::net::SocketAddr;
+mod backend;
+mod host;
+mod paths;
+
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Guard};
-use model::{ObjectName, PortRef};
+use model::ObjectName;
 use rustls::sign::CertifiedKey;
+
+pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Resolution};
+pub(crate) use host::{Host, Shards, wildcard_of};
 
 /// The routing table.
 #[derive(Debug, Default)]
-pub struct Table {}
+pub struct Table {
+    shards: Shards,
+    default_certificates: Box<[Arc<CertifiedKey>]>,
+}
 
 impl Table {
+    pub(crate) fn new(shards: Shards, default_certificate: Arc<CertifiedKey>) -> Self {
+        Self {
+            shards,
+            default_certificates: Box::new([default_certificate]),
+        }
+    }
+
     /// The route that answers for `path` on `host`.
     ///
     /// `host` is canonical (lower case, without port and trailing dot; see `host::canonical`), `path` is
     /// normalised (see `path::normalise`). `None` means that nothing was configured for it: the controller's
     /// 404.
+    ///
+    /// The exact host comes before the wildcard that covers it (one label), and that before rules without a
+    /// host. The first of these that exists answers alone, as a server block of ingress-nginx does: a path that
+    /// it does not know goes to its own default backend and never to a less specific host's rules.
     #[must_use]
-    pub fn find(&self, _host: &str, _path: &str) -> Option<&Arc<Route>> {
-        None
+    pub fn find(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
+        self.host(host)?.find(path)
     }
 
     /// The certificates to choose from for a handshake that asks for `sni` (lower case): exact before
     /// wildcard before default. Never empty once published by the compiler.
     #[must_use]
-    pub fn certificates(&self, _sni: Option<&str>) -> &[Arc<CertifiedKey>] {
-        &[]
+    pub fn certificates(&self, sni: Option<&str>) -> &[Arc<CertifiedKey>] {
+        let named = |name: &str| {
+            let exact = self.shards.exact(name).and_then(Host::certificates);
+            exact.or_else(|| self.shards.wildcard(name)?.certificates())
+        };
+        sni.and_then(named)
+            .filter(|certificates| !certificates.is_empty())
+            .unwrap_or(&self.default_certificates)
     }
 
     /// Every route, by host, in the order in which they are tried.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        std::iter::empty()
+        let mut hosts: Vec<&Host> = self.shards.iter().collect();
+        hosts.sort_unstable_by_key(|host| host.pattern());
+        hosts.into_iter().flat_map(Host::routes)
+    }
+
+    /// How many host patterns there are.
+    #[must_use]
+    pub fn host_count(&self) -> usize {
+        self.shards.iter().filter(|host| host.is_served()).count()
+    }
+
+    /// The rules that answer for `host`.
+    pub(crate) fn host<'t>(&'t self, host: &str) -> Option<&'t Host> {
+        let served = |found: Option<&'t Host>| found.filter(|host| host.is_served());
+        served(self.shards.exact(host))
+            .or_else(|| served(self.shards.wildcard(host)))
+            .or_else(|| self.shards.exact(""))
     }
 }
 
@@ -42,6 +86,15 @@ pub enum PathType {
     Exact,
     /// Element by element. `ImplementationSpecific` is read as this, as ingress-nginx does.
     Prefix,
+}
+
+impl std::fmt::Display for PathType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Exact => "Exact",
+            Self::Prefix => "Prefix",
+        })
+    }
 }
 
 /// When plain HTTP is answered by a redirect to HTTPS.
@@ -57,12 +110,13 @@ pub enum HttpsRedirect {
 /// One path of one Ingress, ready to be followed.
 #[derive(Debug)]
 pub struct Route {
-    /// The Ingress it was written in.
+    /// The Ingress it was written in; empty for the controller's own default backend on a host that no Ingress
+    /// names.
     pub ingress: ObjectName,
-    /// The field it was written in, as in `spec.rules[0].http.paths[1]`.
-    pub field: Box<str>,
+    /// The field it was written in, as in `spec.rules[0].http.paths[1]` or `spec.defaultBackend`.
+    pub field: Arc<str>,
     /// The host pattern, canonical; empty for rules without one.
-    pub host: Box<str>,
+    pub host: Arc<str>,
     /// The path as written.
     pub path: Box<str>,
     /// How it is matched.
@@ -71,111 +125,4 @@ pub struct Route {
     pub backend: Arc<Backend>,
     /// Whether plain HTTP is sent to HTTPS.
     pub https_redirect: HttpsRedirect,
-}
-
-/// A number that no two backends of one process's life share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BackendId(pub u64);
-
-/// What is spoken to endpoints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BackendProtocol {
-    /// HTTP/1.1
-    #[default]
-    Http,
-    /// HTTP/1.1 over TLS, certificate not verified (ingress-nginx's default)
-    Https,
-    /// HTTP/2 with prior knowledge: `backend-protocol: GRPC`, `appProtocol: kubernetes.io/h2c`
-    H2c,
-    /// HTTP/2 over TLS: `backend-protocol: GRPCS`
-    H2Tls,
-}
-
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Balance {
-    /// In turn.
-    #[default]
-    RoundRobin,
-    /// The better of two random ones by peak-EWMA of latency and load.
-    Ewma,
-}
-
-/// A Service port that routes lead to. Endpoints sit behind their own swap, so that their churn
-/// never touches routes.
-#[derive(Debug)]
-pub struct Backend {
-    /// Identity for the proxy's own per-backend state.
-    pub id: BackendId,
-    /// The Service.
-    pub service: ObjectName,
-    /// The port, as the Ingress names it.
-    pub port: PortRef,
-    /// `namespace-service-port`, the name that ingress-nginx's logs use.
-    pub upstream_name: Box<str>,
-    /// What is spoken to its endpoints.
-    pub protocol: BackendProtocol,
-    /// How one is chosen.
-    pub balance: Balance,
-    endpoints: ArcSwap<EndpointSet>,
-}
-
-impl Backend {
-    /// A backend whose endpoints are `endpoints` until the next [`Self::publish`].
-    #[must_use]
-    pub fn new(
-        id: BackendId,
-        (service, port): (ObjectName, PortRef),
-        protocol: BackendProtocol,
-        balance: Balance,
-        endpoints: EndpointSet,
-    ) -> Self {
-        let upstream_name = format!("{}-{}-{port}", service.namespace, service.name).into();
-        let endpoints = ArcSwap::from_pointee(endpoints);
-        Self {
-            id,
-            service,
-            port,
-            upstream_name,
-            protocol,
-            balance,
-            endpoints,
-        }
-    }
-
-    /// The endpoints now. Load once per request.
-    pub fn endpoints(&self) -> Guard<Arc<EndpointSet>> {
-        self.endpoints.load()
-    }
-
-    /// Replaces the endpoints. Only the control loop calls this.
-    pub fn publish(&self, endpoints: EndpointSet) {
-        self.endpoints.store(Arc::new(endpoints));
-    }
-}
-
-/// The addresses of a [`Backend`] at one moment, and how they came about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointSet {
-    /// Where to connect to, sorted, without duplicates.
-    pub addresses: Box<[SocketAddr]>,
-    /// How they are known.
-    pub resolution: Resolution,
-}
-
-/// How the addresses of an [`EndpointSet`] are known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resolution {
-    /// From EndpointSlices; no address means that no endpoint is ready (503).
-    Slices,
-    /// From DNS (`type: ExternalName`): the proxy resolves `host` and publishes what it finds, keeping
-    /// the last good answer; no address means that it never resolved (502).
-    Dns {
-        /// The name to resolve.
-        host: Box<str>,
-        /// The port to connect to.
-        port: u16,
-    },
-    /// The Service or its port does not exist (503).
-    Missing,
 }

@@ -1,0 +1,202 @@
+//! TLS Secrets: from PEM to a certificate that rustls can serve.
+
+use std::sync::Arc;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1 as core_v1;
+use model::ObjectName;
+use rustls::crypto::aws_lc_rs;
+use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, SignatureAlgorithm};
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use thiserror::Error;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Error};
+
+/// What is kept of a `v1` Secret: what TLS needs.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct SecretData {
+    certificate: Option<Box<[u8]>>,
+    key: Option<Box<[u8]>>,
+}
+
+/// Says what is there; never prints a key.
+impl std::fmt::Debug for SecretData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecretData")
+            .field("certificate", &self.certificate.is_some())
+            .field("key", &self.key.is_some())
+            .finish()
+    }
+}
+
+impl SecretData {
+    /// Reads a Secret; one that holds neither a certificate nor a key is `None`.
+    #[must_use]
+    pub fn read(object: &core_v1::Secret) -> Option<Self> {
+        let text = |name: &str| {
+            let written = object.string_data.as_ref()?.get(name)?;
+            Some(written.as_bytes().into())
+        };
+        let value = |name: &str| {
+            let ByteString(bytes) = object.data.as_ref()?.get(name)?;
+            Some(bytes.as_slice().into())
+        };
+        let read = Self {
+            certificate: text(CERTIFICATE).or_else(|| value(CERTIFICATE)),
+            key: text(KEY).or_else(|| value(KEY)),
+        };
+        (read != Self::default()).then_some(read)
+    }
+}
+
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
+
+/// Why a Secret holds no usable certificate. Whoever wrote the Secret is at fault.
+#[derive(Debug, Error)]
+pub(crate) enum CertificateError {
+    #[error("is missing")]
+    NoField(&'static str),
+    #[error("is no PEM: {0}")]
+    Pem(&'static str, #[source] pem::Error),
+    #[error("holds no CERTIFICATE section")]
+    Empty,
+    #[error("certificate {0} is no X.509: {1}")]
+    X509(usize, #[source] x509_parser::nom::Err<X509Error>),
+    #[error("cannot be used: {0}")]
+    Key(#[source] rustls::Error),
+    #[error("does not belong to the first certificate of tls.crt")]
+    Mismatch,
+}
+
+impl CertificateError {
+    /// The field at fault.
+    pub(crate) fn field(&self) -> String {
+        let name = match self {
+            Self::NoField(name) | Self::Pem(name, _) => name,
+            Self::Empty | Self::X509(..) => CERTIFICATE,
+            Self::Key(_) | Self::Mismatch => KEY,
+        };
+        format!("data[{name}]")
+    }
+}
+
+/// A certificate chain with its key, and what selection and metrics need of it.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    pub(crate) secret: ObjectName,
+    pub(crate) key: Arc<CertifiedKey>,
+    pub(crate) algorithm: SignatureAlgorithm,
+    /// Seconds since 1970.
+    pub(crate) not_after: i64,
+    /// Hexadecimal, as OpenSSL prints it.
+    pub(crate) serial: Box<str>,
+    /// Whether each certificate was issued by the one after it.
+    pub(crate) is_ordered: bool,
+    names: Box<[Box<str>]>,
+}
+
+impl Certificate {
+    /// Parses a Secret's certificate chain and key, and proves that they belong together.
+    ///
+    /// # Errors
+    /// If either is missing or broken, or they do not match.
+    pub(crate) fn read<'d>(
+        secret: &ObjectName,
+        data: &'d SecretData,
+    ) -> Result<Self, CertificateError> {
+        let pem = |field: &'static str| move |error| CertificateError::Pem(field, error);
+        let field = |value: Option<&'d [u8]>, field| value.ok_or(CertificateError::NoField(field));
+        let chain = field(data.certificate.as_deref(), CERTIFICATE)?;
+        let key = field(data.key.as_deref(), KEY)?;
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<_, _>>()
+            .map_err(pem(CERTIFICATE))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(pem(KEY))?;
+        let facts = Facts::read(&chain)?;
+        let provider = aws_lc_rs::default_provider();
+        let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                CertificateError::Mismatch
+            }
+            error => CertificateError::Key(error),
+        })?;
+        Ok(Self {
+            secret: secret.clone(),
+            algorithm: key.key.algorithm(),
+            key: Arc::new(key),
+            not_after: facts.not_after,
+            serial: facts.serial,
+            is_ordered: facts.is_ordered,
+            names: facts.names,
+        })
+    }
+
+    /// Whether it is valid for a host pattern; a wildcard is covered by the same wildcard only.
+    pub(crate) fn covers(&self, pattern: &str) -> bool {
+        self.names.iter().any(|name| {
+            let wild = || {
+                let (_, rest) = pattern.split_once('.')?;
+                Some(name.strip_prefix("*.")? == rest)
+            };
+            **name == *pattern || wild().unwrap_or(false)
+        })
+    }
+
+    /// The names that it is valid for.
+    pub(crate) fn names(&self) -> &[Box<str>] {
+        &self.names
+    }
+}
+
+struct Facts {
+    not_after: i64,
+    serial: Box<str>,
+    is_ordered: bool,
+    names: Box<[Box<str>]>,
+}
+
+impl Facts {
+    fn read(chain: &[CertificateDer<'_>]) -> Result<Self, CertificateError> {
+        let parsed = chain
+            .iter()
+            .enumerate()
+            .map(|(index, der)| match X509Certificate::from_der(der) {
+                Ok((_, certificate)) => Ok(certificate),
+                Err(error) => Err(CertificateError::X509(index, error)),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let leaf = parsed.first().ok_or(CertificateError::Empty)?;
+        Ok(Self {
+            not_after: leaf.validity().not_after.timestamp(),
+            serial: leaf.raw_serial_as_string().into(),
+            is_ordered: parsed.windows(2).all(|pair| match pair {
+                [subject, issuer] => subject.issuer().as_raw() == issuer.subject().as_raw(),
+                _ => true,
+            }),
+            names: names(leaf),
+        })
+    }
+}
+
+/// Lower case. The common name counts only where there is no subject alternative name, as ingress-nginx
+/// has it (RFC 6125 §6.4.4).
+fn names(leaf: &X509Certificate<'_>) -> Box<[Box<str>]> {
+    let lower = |name: &str| name.to_ascii_lowercase().into();
+    let alternative = leaf.subject_alternative_name().ok().flatten();
+    if let Some(extension) = alternative {
+        let general = extension.value.general_names.iter();
+        return general
+            .filter_map(|name| match name {
+                GeneralName::DNSName(name) => Some(lower(name)),
+                _ => None,
+            })
+            .collect();
+    }
+    let common = leaf.subject().iter_common_name();
+    common
+        .filter_map(|name| name.as_str().ok())
+        .map(lower)
+        .collect()
+}

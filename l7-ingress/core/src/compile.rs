@@ -1,0 +1,602 @@
+//! Compiles the objects of a cluster into the routing table, one change at a time.
+//!
+//! ```text
+//!  Change ─▶ apply: take in, mark the hosts it touches ─▶ compile: those hosts anew ─▶ Table
+//!                        │                                     │ one shard copied per host
+//!                        └ endpoints only ─▶ Backend::publish  └ Problems, by what they came from
+//! ```
+//! The same objects give the same table and the same problems, in whatever order they came, but for
+//! one thing: what is refused keeps its last good version.
+
+mod accept;
+mod host;
+mod ingresses;
+mod names;
+mod secrets;
+mod services;
+mod tls;
+mod users;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use model::{EndpointSlice, Kind, ObjectName, ObjectRef, PortRef, Problem, Service, Severity};
+use rustls::sign::CertifiedKey;
+
+use self::accept::{Accepted, accept};
+use self::host::{Compiled, Scope};
+use self::ingresses::{CatchAllRank, Ingresses, Version, precedence};
+use self::names::Names;
+use self::secrets::{Lookup, Secrets};
+use self::services::Services;
+use self::users::{IngressId, Users};
+use crate::certificate::{Certificate, SecretData};
+use crate::class::{Classes, IngressClass};
+use crate::table::{Host, Shards};
+use crate::{Backend, BackendId, BackendProtocol, Ingress, Settings, Table};
+
+/// One object as it is now; `None` when it is gone.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// An Ingress.
+    Ingress(ObjectName, Option<Ingress>),
+    /// An IngressClass; its namespace is empty.
+    IngressClass(ObjectName, Option<IngressClass>),
+    /// A Service.
+    Service(ObjectName, Option<Service>),
+    /// An EndpointSlice.
+    EndpointSlice(ObjectName, Option<EndpointSlice>),
+    /// A Secret; `None` also when it holds neither a certificate nor a key.
+    Secret(ObjectName, Option<SecretData>),
+    /// An object that could not even be read: its last good version stays.
+    Malformed(ObjectRef, Problem),
+}
+
+/// What a compilation changed.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The table to publish; `None` when only endpoints changed, which are published already.
+    pub table: Option<Arc<Table>>,
+    /// Whether [`Compiler::problems`] says something else than before.
+    pub problems_changed: bool,
+    /// Whether [`Compiler::externals`] may hold something else than before.
+    pub externals_changed: bool,
+    /// Whether [`Compiler::certificates`] may hold something else than before.
+    pub certificates_changed: bool,
+}
+
+/// A certificate in use.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CertificateInfo {
+    /// The host pattern that it is served for; empty for the default certificate.
+    pub host: Arc<str>,
+    /// The Secret that it is in.
+    pub secret: ObjectName,
+    /// When it expires, in seconds since 1970.
+    pub not_after: i64,
+    /// Its serial number in hexadecimal.
+    pub serial: Box<str>,
+}
+
+/// What problems came from, so that they go when it changes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Ingress(ObjectName),
+    Host(Arc<str>),
+    Malformed(ObjectRef),
+    DefaultCertificate,
+    CatchAll,
+}
+
+/// Keeps the objects of a cluster and the table that they ask for.
+#[derive(Debug)]
+pub struct Compiler {
+    settings: Settings,
+    built_in_certificate: Arc<CertifiedKey>,
+    default_certificate: Arc<CertifiedKey>,
+    not_found: Arc<Backend>,
+    names: Names,
+    classes: Classes,
+    ingresses: Ingresses,
+    services: Services,
+    secrets: Secrets,
+    /// The Ingresses that speak of each host pattern.
+    hosts: BTreeMap<Arc<str>, Users>,
+    catch_alls: BTreeMap<CatchAllRank, IngressId>,
+    shards: Shards,
+    certified: BTreeMap<Arc<str>, Vec<Arc<Certificate>>>,
+    problems: BTreeMap<Source, Vec<Problem>>,
+    dirty: BTreeSet<Arc<str>>,
+    dirty_default: bool,
+    problems_changed: bool,
+}
+
+impl Compiler {
+    /// A compiler that holds no objects. `default_certificate` is served where no other is.
+    #[must_use]
+    pub fn new(settings: Settings, default_certificate: Arc<CertifiedKey>) -> Self {
+        let mut secrets = Secrets::default();
+        if let Some(secret) = &settings.default_certificate {
+            secrets.set_default(secret);
+        }
+        let not_found = Backend::new(
+            BackendId(u64::MAX),
+            (ObjectName::new("", ""), PortRef::Number(0)),
+            BackendProtocol::Http,
+            settings.balance,
+            host::not_found(),
+        );
+        let mut names = Names::default();
+        Self {
+            dirty: BTreeSet::from([names.get("")]),
+            dirty_default: true,
+            built_in_certificate: Arc::clone(&default_certificate),
+            default_certificate,
+            not_found: Arc::new(not_found),
+            names,
+            settings,
+            secrets,
+            classes: Classes::default(),
+            ingresses: Ingresses::default(),
+            services: Services::default(),
+            hosts: BTreeMap::new(),
+            catch_alls: BTreeMap::new(),
+            shards: Shards::default(),
+            certified: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            problems_changed: false,
+        }
+    }
+
+    /// Takes one object in. Nothing is served differently before [`Self::compile`].
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Malformed(object, problem) => self.malformed(object, problem),
+            Change::Ingress(name, ingress) => {
+                self.readable(Kind::Ingress, &name);
+                self.ingress(&name, ingress);
+            }
+            Change::IngressClass(name, class) => {
+                self.readable(Kind::IngressClass, &name);
+                if self.classes.set(&name.name, class) {
+                    self.reclassify();
+                }
+            }
+            Change::Service(name, service) => {
+                self.readable(Kind::Service, &name);
+                let name = self.names.object(&name);
+                if self.services.set(&name, service) {
+                    for id in self.services.users(&name).collect::<Vec<_>>() {
+                        self.mark(id);
+                    }
+                    self.mark_default_backend(&name);
+                }
+            }
+            Change::EndpointSlice(name, slice) => {
+                self.readable(Kind::EndpointSlice, &name);
+                self.services.set_slice(&name, slice);
+            }
+            Change::Secret(name, data) => {
+                self.readable(Kind::Secret, &name);
+                if self.secrets.set(&name, data) {
+                    for id in self.secrets.users(&name).collect::<Vec<_>>() {
+                        self.mark(id);
+                    }
+                    self.dirty_default |= self.settings.default_certificate.as_ref() == Some(&name);
+                }
+            }
+        }
+    }
+
+    /// Brings the table up to date with all that was applied, and publishes the endpoints.
+    pub fn compile(&mut self) -> Outcome {
+        let mut outcome = Outcome::default();
+        if std::mem::take(&mut self.dirty_default) {
+            self.choose_default_certificate();
+            outcome.certificates_changed = true;
+            outcome.table = Some(Arc::default());
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        for pattern in &dirty {
+            outcome.certificates_changed |= self.compile_host(pattern);
+        }
+        outcome.externals_changed = self.services.publish();
+        if !dirty.is_empty() || outcome.table.is_some() {
+            let default = Arc::clone(&self.default_certificate);
+            outcome.table = Some(Arc::new(Table::new(self.shards.clone(), default)));
+        }
+        outcome.problems_changed = std::mem::take(&mut self.problems_changed);
+        self.names.sweep();
+        outcome
+    }
+
+    /// Everything that could not be honoured, sorted, and the certificates that have expired by `now`.
+    pub fn problems(&self, now: SystemTime) -> impl Iterator<Item = Problem> + use<> {
+        let now = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| {
+                i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+            });
+        let used = self.secrets.certificates();
+        let expired = used.filter(|certificate| certificate.not_after < now);
+        let expired = expired.map(|certificate| Problem {
+            object: ObjectRef::new(Kind::Secret, certificate.secret.clone()),
+            field: "data[tls.crt]".to_owned(),
+            reason: "CertificateExpired",
+            message: "has expired; it goes on being served".to_owned(),
+            severity: Severity::Warning,
+        });
+        let all: BTreeSet<Problem> = self
+            .problems
+            .values()
+            .flatten()
+            .cloned()
+            .chain(expired)
+            .collect();
+        all.into_iter()
+    }
+
+    /// The Ingresses that are served: those whose status is ours to write.
+    pub fn owned_ingresses(&self) -> impl Iterator<Item = &ObjectName> {
+        let served = self
+            .ingresses
+            .iter()
+            .filter(|entry| entry.serving.is_some());
+        served.map(|entry| &entry.name)
+    }
+
+    /// The backends whose addresses have to be found by DNS.
+    pub fn externals(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.services.externals()
+    }
+
+    /// The certificates in use, by host pattern.
+    pub fn certificates(&self) -> impl Iterator<Item = CertificateInfo> {
+        self.certified.iter().flat_map(|(host, certificates)| {
+            certificates.iter().map(|certificate| CertificateInfo {
+                host: Arc::clone(host),
+                secret: certificate.secret.clone(),
+                not_after: certificate.not_after,
+                serial: certificate.serial.clone(),
+            })
+        })
+    }
+
+    fn malformed(&mut self, object: ObjectRef, problem: Problem) {
+        self.note(Source::Malformed(object), vec![problem]);
+    }
+
+    /// An object that can be read, or is gone, is malformed no more.
+    fn readable(&mut self, kind: Kind, name: &ObjectName) {
+        if !self.problems.is_empty() {
+            let object = ObjectRef::new(kind, name.clone());
+            self.note(Source::Malformed(object), Vec::new());
+        }
+    }
+
+    fn note(&mut self, source: Source, problems: Vec<Problem>) {
+        let changed = if problems.is_empty() {
+            self.problems.remove(&source).is_some()
+        } else {
+            self.problems.get(&source) != Some(&problems) && {
+                self.problems.insert(source, problems);
+                true
+            }
+        };
+        self.problems_changed |= changed;
+    }
+
+    fn ingress(&mut self, name: &ObjectName, ingress: Option<Ingress>) {
+        let known = self.ingresses.id(name);
+        let Some(ingress) = ingress else {
+            if let Some(id) = known {
+                self.serve(id, None);
+                self.note(Source::Ingress(name.clone()), Vec::new());
+                self.ingresses.remove(id);
+            }
+            return;
+        };
+        let id = known.unwrap_or_else(|| {
+            let name = self.names.object(name);
+            self.ingresses.add(name)
+        });
+        self.judge(id, ingress);
+    }
+
+    /// Decides whether a version is ours and good, and serves it if so.
+    fn judge(&mut self, id: IngressId, ingress: Ingress) {
+        let Some(entry) = self.ingresses.get(id) else {
+            return;
+        };
+        let name = entry.name.clone();
+        let owner = self
+            .classes
+            .owner(&self.settings, &name.namespace, &ingress.class);
+        if !owner.is_ours() {
+            self.serve(id, None);
+            self.note(Source::Ingress(name), Vec::new());
+            self.keep(id, Version::Written(Box::new(ingress)));
+            return;
+        }
+        match accept(&name, &ingress, &self.settings, &mut self.names) {
+            Ok(accepted) => {
+                self.note(Source::Ingress(name), accepted.notes.to_vec());
+                let same = self.ingresses.serving(id).filter(|now| ***now == accepted);
+                let accepted = same.cloned().unwrap_or_else(|| Arc::new(accepted));
+                self.keep(id, Version::Accepted(Arc::clone(&accepted)));
+                self.serve(id, Some(accepted));
+            }
+            Err(mut problems) => {
+                let instead = match self.ingresses.serving(id) {
+                    Some(_) => "; the last good version goes on being served",
+                    None => "; this Ingress is not served",
+                };
+                for problem in &mut problems {
+                    if problem.severity == Severity::Error {
+                        problem.message.push_str(instead);
+                    }
+                }
+                self.note(Source::Ingress(name), problems);
+                self.keep(id, Version::Written(Box::new(ingress)));
+            }
+        }
+    }
+
+    fn keep(&mut self, id: IngressId, version: Version) {
+        if let Some(entry) = self.ingresses.get_mut(id) {
+            entry.latest = version;
+        }
+    }
+
+    /// Looks at every Ingress again: IngressClasses change rarely.
+    fn reclassify(&mut self) {
+        for id in self.ingresses.ids().collect::<Vec<_>>() {
+            let Some(entry) = self.ingresses.get_mut(id) else {
+                continue;
+            };
+            match std::mem::replace(&mut entry.latest, Version::Unknown) {
+                Version::Unknown => {}
+                Version::Written(ingress) => self.judge(id, *ingress),
+                Version::Accepted(accepted) => {
+                    let namespace = &accepted.name.namespace;
+                    let owner = self
+                        .classes
+                        .owner(&self.settings, namespace, &accepted.class);
+                    let ours = owner.is_ours().then(|| Arc::clone(&accepted));
+                    let notes = ours.iter().flat_map(|ours| ours.notes.to_vec()).collect();
+                    self.note(Source::Ingress(accepted.name.clone()), notes);
+                    self.serve(id, ours);
+                    self.keep(id, Version::Accepted(accepted));
+                }
+            }
+        }
+    }
+
+    /// Replaces the version that is served, and marks what it and the old one touch.
+    fn serve(&mut self, id: IngressId, next: Option<Arc<Accepted>>) {
+        let Some(entry) = self.ingresses.get_mut(id) else {
+            return;
+        };
+        let unchanged = match (&entry.serving, &next) {
+            (Some(now), Some(next)) => Arc::ptr_eq(now, next),
+            (None, None) => true,
+            _ => false,
+        };
+        if unchanged {
+            return;
+        }
+        let last = std::mem::replace(&mut entry.serving, next.clone());
+        // First in, then out: what both use is not let go in between.
+        if let Some(next) = &next {
+            self.enter(id, next);
+        }
+        if let Some(last) = &last {
+            self.leave(id, last, next.as_deref());
+        }
+    }
+
+    fn enter(&mut self, id: IngressId, next: &Accepted) {
+        let namespace = &next.name.namespace;
+        for host in next.hosts() {
+            self.hosts.entry(Arc::clone(host)).or_default().insert(id);
+            self.dirty.insert(Arc::clone(host));
+        }
+        for service in next.services() {
+            self.services.add_user(&named(namespace, service), id);
+        }
+        for secret in next.secrets() {
+            self.secrets.add_user(&named(namespace, secret), id);
+        }
+        if let Some(rank) = catch_all_rank(next) {
+            self.catch_alls.insert(rank, id);
+            self.mark_catch_all(next);
+        }
+    }
+
+    fn leave(&mut self, id: IngressId, last: &Accepted, next: Option<&Accepted>) {
+        let namespace = &last.name.namespace;
+        let hosts: BTreeSet<_> = next.iter().flat_map(|next| next.hosts()).collect();
+        for host in last.hosts() {
+            self.dirty.insert(Arc::clone(host));
+            if !hosts.contains(host)
+                && let Some(users) = self.hosts.get_mut(host)
+            {
+                users.remove(id);
+                if users.is_empty() {
+                    self.hosts.remove(host);
+                }
+            }
+        }
+        let services: BTreeSet<_> = next.iter().flat_map(|next| next.services()).collect();
+        for service in last.services().filter(|name| !services.contains(name)) {
+            self.services.remove_user(&named(namespace, service), id);
+        }
+        let secrets: BTreeSet<_> = next.iter().flat_map(|next| next.secrets()).collect();
+        for secret in last.secrets().filter(|name| !secrets.contains(name)) {
+            self.secrets.remove_user(&named(namespace, secret), id);
+        }
+        let rank = catch_all_rank(last);
+        if let Some(rank) = rank.filter(|rank| next.and_then(catch_all_rank).as_ref() != Some(rank))
+        {
+            self.mark_catch_all(last);
+            self.catch_alls.remove(&rank);
+        }
+    }
+
+    /// Marks the catch-all if `ingress` answers it, or loses it as one that is there for nothing else.
+    fn mark_catch_all(&mut self, ingress: &Accepted) {
+        let first = self.catch_alls.keys().next();
+        if ingress.rules.is_empty() || first.is_some_and(|rank| rank.name == ingress.name) {
+            self.dirty.insert(self.names.get(""));
+        }
+    }
+
+    fn mark(&mut self, id: IngressId) {
+        let Some(accepted) = self.ingresses.serving(id).cloned() else {
+            return;
+        };
+        self.dirty.extend(accepted.hosts().cloned());
+        if accepted.default_backend.is_some() {
+            self.mark_catch_all(&accepted);
+        }
+    }
+
+    /// Every host falls back to the controller's default backend.
+    fn mark_default_backend(&mut self, service: &ObjectName) {
+        let wanted = self.settings.default_backend.as_ref();
+        if wanted.is_some_and(|wanted| wanted.service == *service) {
+            self.dirty.extend(self.hosts.keys().cloned());
+            self.dirty.insert(self.names.get(""));
+        }
+    }
+
+    /// Compiles one host pattern; returns whether its certificates may have changed.
+    fn compile_host(&mut self, pattern: &Arc<str>) -> bool {
+        let users = self.hosts.get(pattern);
+        let mut ingresses: Vec<&Arc<Accepted>> = users
+            .into_iter()
+            .flat_map(Users::iter)
+            .filter_map(|id| self.ingresses.serving(id))
+            .collect();
+        ingresses.sort_unstable_by(|a, b| precedence((a.created, &a.name), (b.created, &b.name)));
+        let catch_all = self.catch_alls.values().next();
+        let catch_all = catch_all.and_then(|id| self.ingresses.serving(*id));
+        let compiled = (!ingresses.is_empty() || pattern.is_empty()).then(|| {
+            let scope = Scope {
+                settings: &self.settings,
+                not_found: &self.not_found,
+                names: &mut self.names,
+                services: &mut self.services,
+                secrets: &self.secrets,
+                problems: Vec::new(),
+            };
+            scope.host(pattern, &ingresses, catch_all)
+        });
+        let (host, certificates, problems) = match compiled {
+            Some(Compiled {
+                host,
+                certificates,
+                problems,
+            }) => (Some(host), certificates, problems),
+            None => (None, Vec::new(), Vec::new()),
+        };
+        let old = self.shards.set(pattern, host);
+        for route in old.iter().flat_map(|old| Host::routes(old)) {
+            self.services.release(&route.backend);
+        }
+        if pattern.is_empty() {
+            self.note_catch_alls();
+        }
+        self.note(Source::Host(Arc::clone(pattern)), problems);
+        let certified = !certificates.is_empty();
+        let were = match certified {
+            true => self.certified.insert(Arc::clone(pattern), certificates),
+            false => self.certified.remove(pattern),
+        };
+        certified || were.is_some()
+    }
+
+    /// One Ingress answers what no host matches; the others that are there for nothing else lose.
+    fn note_catch_alls(&mut self) {
+        let mut ranks = self.catch_alls.keys();
+        let Some(winner) = ranks.next() else {
+            self.note(Source::CatchAll, Vec::new());
+            return;
+        };
+        let losers = ranks.take_while(|rank| !rank.has_rules);
+        let problems = losers
+            .map(|loser| Problem {
+                object: ObjectRef::new(Kind::Ingress, loser.name.clone()),
+                field: "spec.defaultBackend".to_owned(),
+                reason: "Conflict",
+                message: format!("Ingress {} answers what no host matches", winner.name),
+                severity: Severity::Warning,
+            })
+            .collect();
+        self.note(Source::CatchAll, problems);
+    }
+
+    /// The certificate of the configured Secret, else the built-in one.
+    fn choose_default_certificate(&mut self) {
+        let Some(name) = self.settings.default_certificate.clone() else {
+            return;
+        };
+        let (certificate, what) = match self.secrets.lookup(&name) {
+            Lookup::Good(good) => (Some(good), None),
+            Lookup::Absent(last) => (last, Some("does not exist".to_owned())),
+            Lookup::Broken(error, last) => (last, Some(format!("{} {error}", error.field()))),
+        };
+        let instead = match certificate {
+            Some(_) => "its last good version goes on being served",
+            None => "a self-signed certificate is served",
+        };
+        let problems = what.map(|what| Problem {
+            object: ObjectRef::new(Kind::Secret, name),
+            field: "data".to_owned(),
+            reason: "InvalidDefaultCertificate",
+            message: format!("{what}; {instead}"),
+            severity: Severity::Error,
+        });
+        let certificate = certificate.map(|certificate| Arc::clone(&certificate.key));
+        let next = certificate.unwrap_or_else(|| Arc::clone(&self.built_in_certificate));
+        self.default_certificate = next;
+        self.note(Source::DefaultCertificate, problems.into_iter().collect());
+    }
+}
+
+fn named(namespace: &Arc<str>, name: &Arc<str>) -> ObjectName {
+    ObjectName {
+        namespace: Arc::clone(namespace),
+        name: Arc::clone(name),
+    }
+}
+
+fn catch_all_rank(ingress: &Accepted) -> Option<CatchAllRank> {
+    ingress.default_backend.as_ref()?;
+    Some(CatchAllRank {
+        has_rules: !ingress.rules.is_empty(),
+        created: ingress.created,
+        name: ingress.name.clone(),
+    })
+}
+
+/// Builds the table that these objects ask for.
+///
+/// Never fails: what cannot be honoured is left out and reported.
+pub fn compile(
+    objects: impl IntoIterator<Item = Change>,
+    settings: Settings,
+    default_certificate: Arc<CertifiedKey>,
+    now: SystemTime,
+) -> (Arc<Table>, Vec<Problem>) {
+    let mut compiler = Compiler::new(settings, default_certificate);
+    for object in objects {
+        compiler.apply(object);
+    }
+    let table = compiler.compile().table.unwrap_or_default();
+    (table, compiler.problems(now).collect())
+}

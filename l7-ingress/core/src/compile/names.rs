@@ -1,0 +1,43 @@
+//! One copy of every string that many objects repeat.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use model::ObjectName;
+
+/// Shares strings among objects: namespaces, hosts, the names of Services and Secrets, fields.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    known: BTreeSet<Arc<str>>,
+    /// How many there were after the last sweep.
+    swept: usize,
+}
+
+impl Names {
+    /// The shared copy of `text`.
+    pub(crate) fn get(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.known.get(text) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = text.into();
+        self.known.insert(Arc::clone(&name));
+        name
+    }
+
+    /// The same name, from shared parts.
+    pub(crate) fn object(&mut self, name: &ObjectName) -> ObjectName {
+        ObjectName {
+            namespace: self.get(&name.namespace),
+            name: self.get(&name.name),
+        }
+    }
+
+    /// Forgets what nobody else holds, once as many strings came as there were: a constant cost per string.
+    pub(crate) fn sweep(&mut self) {
+        const LEAST: usize = 4096;
+        if self.known.len() > LEAST + 2 * self.swept {
+            self.known.retain(|name| Arc::strong_count(name) > 1);
+            self.swept = self.known.len();
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Objects in, answers out.
+
+mod routes;
+mod tls;
+mod world;

@@ -1,0 +1,112 @@
+//! What a cluster's operator decides, as opposed to what its users write in Ingresses.
+
+use std::collections::BTreeSet;
+
+use model::{ObjectName, PortRef};
+
+use crate::Balance;
+
+/// How Ingresses are read. The defaults are ingress-nginx's.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The `spec.controller` of the IngressClasses that are served.
+    pub controller_classes: BTreeSet<Box<str>>,
+    /// The value of the annotation `kubernetes.io/ingress.class` that is served; with `None`, none is.
+    pub ingress_class: Option<Box<str>>,
+    /// Whether the IngressClass called [`Self::ingress_class`] is served whatever its controller.
+    pub ingress_class_by_name: bool,
+    /// Whether Ingresses that name no class are served even without a default class of ours.
+    pub watch_without_class: bool,
+    /// The namespaces whose Ingresses are served; empty for all.
+    pub watch_namespaces: BTreeSet<Box<str>>,
+    /// What answers requests that nothing else answers, in place of the controller's 404.
+    pub default_backend: Option<DefaultBackend>,
+    /// The Secret of the certificate for names that have none of their own.
+    pub default_certificate: Option<ObjectName>,
+    /// The prefixes of our annotations; where two are set, the first in this list wins.
+    pub annotation_prefixes: Vec<Box<str>>,
+    /// The status of redirects from HTTP to HTTPS.
+    pub https_redirect_code: u16,
+    /// Whether hosts with a `tls` entry are redirected to HTTPS unless their Ingress says otherwise.
+    pub ssl_redirect: bool,
+    /// Whether all hosts are redirected to HTTPS unless their Ingress says otherwise.
+    pub force_ssl_redirect: bool,
+    /// How endpoints are chosen.
+    pub balance: Balance,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            controller_classes: ["penstock.dev/ingress", "k8s.io/ingress-nginx"]
+                .map(Box::from)
+                .into(),
+            ingress_class: Some("nginx".into()),
+            ingress_class_by_name: false,
+            watch_without_class: false,
+            watch_namespaces: BTreeSet::new(),
+            default_backend: None,
+            default_certificate: None,
+            annotation_prefixes: ["penstock.dev", "nginx.ingress.kubernetes.io"]
+                .map(Box::from)
+                .into(),
+            https_redirect_code: 308,
+            ssl_redirect: true,
+            force_ssl_redirect: false,
+            balance: Balance::RoundRobin,
+        }
+    }
+}
+
+/// The Service of the controller's default backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultBackend {
+    /// The Service.
+    pub service: ObjectName,
+    /// Its port; the first one where there is none.
+    pub port: Option<PortRef>,
+}
+
+impl DefaultBackend {
+    /// Reads `namespace/name` or `namespace/name:port`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (name, port) = match text.split_once(':') {
+            Some((name, port)) => (name, Some(port_ref(port)?)),
+            None => (text, None),
+        };
+        let service = ObjectName::parse(name, "")?;
+        Some(Self { service, port })
+    }
+}
+
+fn port_ref(text: &str) -> Option<PortRef> {
+    match text.parse() {
+        Ok(0) => None,
+        Ok(number) => Some(PortRef::Number(number)),
+        Err(_) if text.is_empty() => None,
+        Err(_) => Some(PortRef::Name(text.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_backend_is_a_service_with_or_without_a_port() {
+        let read = |text: &str| {
+            let backend = DefaultBackend::parse(text)?;
+            let port = backend.port.map(|port| port.to_string());
+            Some((backend.service.to_string(), port))
+        };
+        assert_eq!(read("a/b"), Some(("a/b".to_owned(), None)));
+        let numbered = Some(("a/b".to_owned(), Some("80".to_owned())));
+        assert_eq!(read("a/b:80"), numbered);
+        let named = Some(("a/b".to_owned(), Some("http".to_owned())));
+        assert_eq!(read("a/b:http"), named);
+        for bad in ["", "b", "a/b:", "a/b:0", "a/b/c", "/b", "a/"] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+    }
+}
