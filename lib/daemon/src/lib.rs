@@ -28,4 +28,4 @@ pub use health::{ReadyGate, Watchdog};
 pub use process::{Process, StartError};
 pub use run::run;
 pub use shutdown::Shutdown;
-pub use tasks::{BoxError, Outcome, Tasks};
+pub use tasks::{BoxError, Outcome, Tasks, error_chain};

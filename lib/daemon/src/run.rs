@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::tasks::chain;
+use crate::tasks::error_chain;
 use crate::{BoxError, Flags, Process, Shutdown, StartError, logging};
 
 /// Runs a daemon until `main` ends, which it should after [`Shutdown::requested`].
@@ -29,11 +29,11 @@ where
         Err(error) => {
             // Without a subscriber, which a wrong --log-level means, a log line would be lost.
             if tracing::dispatcher::has_been_set() {
-                tracing::error!("{}", chain(error.as_ref()));
+                tracing::error!("{}", error_chain(error.as_ref()));
             } else {
                 use std::io::Write as _;
                 let _nobody_listens =
-                    writeln!(std::io::stderr(), "{name}: {}", chain(error.as_ref()));
+                    writeln!(std::io::stderr(), "{name}: {}", error_chain(error.as_ref()));
             }
             ExitCode::FAILURE
         }

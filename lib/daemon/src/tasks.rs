@@ -141,14 +141,15 @@ impl Tasks {
     }
 
     fn fail(&self, name: &str, error: &(dyn Error + 'static)) {
-        tracing::error!("task {name} failed, leaving: {}", chain(error));
+        tracing::error!("task {name} failed, leaving: {}", error_chain(error));
         self.0.failed.store(true, Ordering::Relaxed);
         self.0.shutdown.request();
     }
 }
 
-/// An error with what caused it.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+/// An error with what caused it, in one line.
+#[must_use]
+pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
