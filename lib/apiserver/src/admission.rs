@@ -1,17 +1,20 @@
 //! What is asked of a document before it is stored, and what the server writes into it.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::{
     crd, defaults,
     object::{Object, member_mut, metadata_mut, metadata_text},
+    owners::{self, Owner, Writer},
     registry::{CRDS, ResourceType},
-    schema,
+    schema::{self, Findings},
     server::ApiServer,
-    status::{Cause, Status},
+    status::{Cause, Details, Status},
     target::{Part, Target},
     validate,
-    write::{Proposal, Validation, WriteOptions},
+    write::{Owners, Proposal, Validation, WriteOptions},
 };
 
 /// Checks a new object's identity against the request and fills in what it leaves out.
@@ -48,9 +51,19 @@ pub(crate) fn admit(
     validation: Validation,
 ) -> Result<Vec<String>, Status> {
     let name = metadata_text(object, "name").to_owned();
-    let findings = schema::decode(resource, object);
+    let findings = schema::decode(resource.schema(), object);
+    judge(resource, &name, &findings, validation)
+}
+
+/// Refuses what does not decode, and what is unknown as far as that is asked for.
+pub(crate) fn judge(
+    resource: &ResourceType,
+    name: &str,
+    findings: &Findings,
+    validation: Validation,
+) -> Result<Vec<String>, Status> {
     if !findings.causes.is_empty() {
-        return Err(Status::invalid(resource, &name, findings.causes));
+        return Err(Status::invalid(resource, name, findings.causes.clone()));
     }
     let unknown = findings
         .unknown
@@ -61,14 +74,23 @@ pub(crate) fn admit(
         Validation::Warn => Ok(unknown.collect()),
         Validation::Strict if findings.unknown.is_empty() => Ok(Vec::new()),
         Validation::Strict => {
+            let kind = &resource.kind;
             let listed: Vec<String> = unknown.collect();
+            let causes = findings.unknown.iter().map(|path| Cause {
+                reason: "FieldValueInvalid",
+                message: format!("unknown field {path:?}"),
+                field: path.clone(),
+            });
+            let details = Details {
+                causes: causes.collect(),
+                ..Details::default()
+            };
             Err(Status::bad_request(format!(
-                "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-                resource.kind,
+                "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
                 resource.version,
-                resource.kind,
                 listed.join(", ")
-            )))
+            ))
+            .about(details))
         }
     }
 }
@@ -114,8 +136,8 @@ impl ApiServer {
         &self,
         target: &Target,
         proposal: &mut Proposal,
-        _options: &WriteOptions,
-    ) -> Result<(), Status> {
+        options: &WriteOptions,
+    ) -> Result<Option<Arc<str>>, Status> {
         let resource = &target.resource;
         let object = &mut proposal.object;
         let metadata = metadata_mut(object);
@@ -136,17 +158,35 @@ impl ApiServer {
         if *resource.storage == *CRDS {
             crd::establish(object, &self.now());
         }
-        check(target, None, object)
+        check(target, None, object)?;
+        let now = self.now();
+        let writer = Writer {
+            resource,
+            manager: &options.manager.0,
+            part: Part::Main,
+            now: &now,
+        };
+        match std::mem::replace(&mut proposal.owners, Owners::Same) {
+            Owners::Sole(manager) => return Ok(Some(manager)),
+            Owners::Apply(owners) => owners::settle(resource, object, owners),
+            Owners::Change | Owners::Same => {
+                let mut all = Vec::new();
+                owners::update(&mut all, writer, &json!({}), object);
+                owners::write(object, &all);
+            }
+        }
+        Ok(None)
     }
 
     /// Writes the server's part of a changed object and checks the whole.
+    /// Returns what becomes of [`crate::object::Facts::applied_by`].
     pub(crate) fn settle(
         &self,
         target: &Target,
-        (old, _current): (&Value, &Object),
+        (old, current): (&Value, &Object),
         proposal: &mut Proposal,
-        _options: &WriteOptions,
-    ) -> Result<(), Status> {
+        options: &WriteOptions,
+    ) -> Result<Option<Arc<str>>, Status> {
         let object = &mut proposal.object;
         defaults::fill(&target.resource, object);
         if *target.resource.storage == *CRDS && target.part == Part::Main {
@@ -156,8 +196,49 @@ impl ApiServer {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             metadata_mut(object).insert("generation".to_owned(), generation.into());
         }
-        check(target, Some(old), object)
+        check(target, Some(old), object)?;
+        let applied_by = current.facts.applied_by.clone();
+        match std::mem::replace(&mut proposal.owners, Owners::Same) {
+            Owners::Same => Ok(applied_by),
+            Owners::Sole(manager) => Ok(Some(manager)),
+            Owners::Apply(owners) => {
+                owners::settle(&target.resource, object, owners);
+                Ok(None)
+            }
+            Owners::Change if object == old => Ok(applied_by),
+            Owners::Change => {
+                let now = self.now();
+                let mut all = known_owners(target, old, current);
+                let writer = Writer {
+                    resource: &target.resource,
+                    manager: &options.manager.0,
+                    part: target.part,
+                    now: &now,
+                };
+                owners::update(&mut all, writer, old, object);
+                owners::write(object, &all);
+                // The owner of all but the status is not written down by a change of the status.
+                Ok(applied_by.filter(|_| target.part == Part::Status))
+            }
+        }
     }
+}
+
+/// The owners that the object states, and the one that is implied.
+pub(crate) fn known_owners(target: &Target, object: &Value, current: &Object) -> Vec<Owner> {
+    let mut owners = owners::read(object);
+    if let (Part::Main, Some(manager)) = (target.part, &current.facts.applied_by) {
+        let created = metadata_text(object, "creationTimestamp");
+        let resource = &target.resource;
+        let writer = Writer {
+            resource,
+            manager,
+            part: Part::Main,
+            now: created,
+        };
+        owners.push(owners::sole(writer, object));
+    }
+    owners
 }
 
 pub(crate) fn has_finalizers(object: &Value) -> bool {
@@ -182,7 +263,7 @@ const SERVER_METADATA: &[&str] = &[
 ];
 
 /// `apiVersion`, `kind` and namespace must be those of the request, or missing.
-fn identify(target: &Target, object: &mut Value) -> Result<(), Status> {
+pub(crate) fn identify(target: &Target, object: &mut Value) -> Result<(), Status> {
     let Some(root) = object.as_object_mut() else {
         return Err(Status::bad_request(
             "the body of the request is not a JSON object",
@@ -226,7 +307,7 @@ fn identify(target: &Target, object: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-fn wrong_name(found: &str, wanted: &str) -> Status {
+pub(crate) fn wrong_name(found: &str, wanted: &str) -> Status {
     Status::bad_request(format!(
         "the name of the object ({found}) does not match the name on the URL ({wanted})"
     ))

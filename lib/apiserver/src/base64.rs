@@ -31,6 +31,11 @@ pub(crate) fn is_valid(text: &str) -> bool {
     symbols.len().is_multiple_of(4) && padding <= 2 && data.iter().all(|it| ALPHABET.contains(it))
 }
 
+/// How many bytes a valid text stands for.
+pub(crate) fn decoded_len(text: &str) -> usize {
+    text.bytes().filter(|it| ALPHABET.contains(it)).count() * 3 / 4
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +53,7 @@ mod tests {
         ] {
             assert_eq!(encode(plain.as_bytes()), text);
             assert!(is_valid(text));
+            assert_eq!(decoded_len(text), plain.len());
         }
         for text in ["Z", "Zg=", "Zg", "Z===", "Zm9*", "=Zm9"] {
             assert!(!is_valid(text), "{text}");

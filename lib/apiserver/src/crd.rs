@@ -1,5 +1,7 @@
 //! CustomResourceDefinitions: the resource types that they declare.
 
+use std::sync::OnceLock;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -54,6 +56,7 @@ pub(crate) fn resources(definition: &Value) -> Vec<ResourceType> {
             },
             storage: metadata_text(definition, "name").into(),
             stored_as: join(&group, stored.as_deref().unwrap_or_default()),
+            schema: OnceLock::new(),
             custom: Some(Custom {
                 schema: version.pointer("/schema/openAPIV3Schema").cloned(),
                 columns: version["additionalPrinterColumns"]

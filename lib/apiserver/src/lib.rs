@@ -17,6 +17,7 @@ mod list;
 mod names;
 mod object;
 mod openapi;
+mod owners;
 mod patch;
 mod query;
 mod registry;

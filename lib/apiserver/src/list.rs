@@ -5,6 +5,7 @@ use std::{sync::Arc, vec};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{Response, StatusCode};
+use jiff::Timestamp;
 
 use crate::{
     convert,
@@ -108,7 +109,7 @@ impl Version {
                     other,
                     &["Exact", "NotOlderThan", ""],
                 );
-                Err(options_status(cause))
+                Err(options_status("ListOptions", cause))
             }
         }
     }
@@ -126,17 +127,18 @@ pub(crate) fn version_parameter(query: &Query) -> Result<Option<u64>, Status> {
 
 /// 422 about a list option that may not be used so.
 pub(crate) fn invalid_options(field: &str, why: &str) -> Status {
-    options_status(Cause::forbidden(field, why))
+    options_status("ListOptions", Cause::forbidden(field, why))
 }
 
-fn options_status(cause: Cause) -> Status {
+/// 422 about the parameters of a request.
+pub(crate) fn options_status(kind: &str, cause: Cause) -> Status {
     let message = format!(
-        "ListOptions.meta.k8s.io \"\" is invalid: {}: {}",
+        "{kind}.meta.k8s.io \"\" is invalid: {}: {}",
         cause.field, cause.message
     );
     let details = Details {
         group: "meta.k8s.io".to_owned(),
-        kind: "ListOptions".to_owned(),
+        kind: kind.to_owned(),
         causes: vec![cause],
         ..Details::default()
     };
@@ -253,10 +255,15 @@ pub(crate) fn too_old(error: TooOld, version: u64) -> Status {
 }
 
 /// The answer to a list request.
-pub(crate) fn answer(resource: &Arc<ResourceType>, page: Page, form: Form) -> Response<BoxBody> {
+pub(crate) fn answer(
+    resource: &Arc<ResourceType>,
+    page: Page,
+    form: Form,
+    now: Timestamp,
+) -> Response<BoxBody> {
     match form {
         Form::Table(include) => {
-            let mut rows = table::of(resource, &page.objects, include);
+            let mut rows = table::of(resource, &page.objects, include, now);
             rows["metadata"] = page.meta.to_json();
             reply::json(StatusCode::OK, &rows)
         }

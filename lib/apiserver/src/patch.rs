@@ -1,11 +1,13 @@
 //! The patch formats: what each media type does to an object.
 
 mod merge;
+mod strategic;
 
 use http::StatusCode;
 use serde_json::Value;
 
 pub(crate) use merge::merge;
+pub(crate) use strategic::strategic;
 
 use crate::{registry::ResourceType, status::Status};
 
@@ -61,12 +63,6 @@ pub(crate) fn json(patch: &json_patch::Patch, object: &Value) -> Result<Value, S
             format!("the server rejected our request due to an error in our request: {error}"),
         )),
     }
-}
-
-pub(crate) fn strategic(_r: &ResourceType, old: &Value, patch: &Value) -> Result<Value, Status> {
-    let mut new = old.clone();
-    merge(&mut new, patch.clone());
-    Ok(new)
 }
 
 /// Strategic merge is a format of built-in types only.

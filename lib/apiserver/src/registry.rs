@@ -1,8 +1,14 @@
 //! Which resource types are served: a built-in table and what CustomResourceDefinitions add.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock, OnceLock},
+};
 
-use crate::status::Details;
+use crate::{
+    schema::{self, Schema},
+    status::Details,
+};
 
 /// One served resource type: a group, a version and a plural name.
 #[derive(Debug)]
@@ -22,6 +28,8 @@ pub(crate) struct ResourceType {
     pub(crate) stored_as: String,
     /// Set for types that a CustomResourceDefinition declares.
     pub(crate) custom: Option<crate::crd::Custom>,
+    /// Compiled when the first object is written.
+    pub(crate) schema: OnceLock<Schema>,
 }
 
 /// How a type departs from the plain behaviour.
@@ -65,6 +73,10 @@ impl ResourceType {
         }
     }
 
+    pub(crate) fn schema(&self) -> &Schema {
+        self.schema.get_or_init(|| schema::compile(self))
+    }
+
     /// True if this is the built-in type `group/plural`.
     pub(crate) fn is(&self, group: &str, plural: &str) -> bool {
         self.group == group && self.plural == plural
@@ -80,8 +92,11 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn builtin() -> Self {
+        // Shared by all servers of the process, because compiled schemas are worth it.
+        static TYPES: LazyLock<Vec<Arc<ResourceType>>> =
+            LazyLock::new(|| BUILTIN.iter().map(|row| Arc::new(row.resource())).collect());
         Self {
-            types: BUILTIN.iter().map(|row| Arc::new(row.resource())).collect(),
+            types: TYPES.clone(),
         }
     }
 
@@ -178,6 +193,7 @@ impl Row {
             storage: format!("{stored_group}/{}", self.plural).into(),
             stored_as: join(stored_group, "v1"),
             custom: None,
+            schema: OnceLock::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The forms in which objects are answered: whole, metadata only, or rows of a table.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{convert, object::Object, registry::ResourceType, status::Status, table};
@@ -36,13 +37,15 @@ impl Form {
     }
 
     /// One object, as the body of an answer or of a watch event.
-    pub(crate) fn object(self, resource: &ResourceType, object: &Object) -> Bytes {
+    pub(crate) fn object(self, resource: &ResourceType, object: &Object, now: Timestamp) -> Bytes {
         match self {
             Self::Whole => convert::json(resource, object),
             Self::Metadata => metadata_only(&object.value()).to_string().into(),
-            Self::Table(include) => table::of(resource, std::slice::from_ref(&object), include)
-                .to_string()
-                .into(),
+            Self::Table(include) => {
+                table::of(resource, std::slice::from_ref(&object), include, now)
+                    .to_string()
+                    .into()
+            }
         }
     }
 }

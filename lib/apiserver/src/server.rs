@@ -200,10 +200,12 @@ impl ApiServer {
         &self.0.options
     }
 
-    pub(crate) fn now(&self) -> String {
+    pub(crate) fn time(&self) -> Timestamp {
         (self.0.options.clock)()
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-            .to_string()
+    }
+
+    pub(crate) fn now(&self) -> String {
+        self.time().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
 
     pub(crate) fn registry(&self) -> Arc<Registry> {

@@ -1,7 +1,6 @@
 //! The API as a `tower::Service`: from an HTTP request to the operation that it asks for.
 
 use std::{
-    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
@@ -24,6 +23,7 @@ use crate::{
     server::ApiServer,
     status::Status,
     target::{Part, Route, Target},
+    upsert,
     watch::WatchOptions,
     write::{Effect, Manager, Proposal, Validation, WriteOptions, Written},
 };
@@ -175,7 +175,7 @@ fn read(
         }
         Verb::List => {
             let page = server.page(target, &ListOptions::parse(target, query)?)?;
-            Ok(list::answer(&target.resource, page, form))
+            Ok(list::answer(&target.resource, page, form, server.time()))
         }
         _ => {
             if let Some(version) = list::version_parameter(query)? {
@@ -185,7 +185,7 @@ fn read(
             Ok(reply::full(
                 StatusCode::OK,
                 reply::JSON,
-                form.object(&target.resource, &object),
+                form.object(&target.resource, &object, server.time()),
             ))
         }
     }
@@ -226,7 +226,7 @@ fn write(
         Effect::Created => StatusCode::CREATED,
         _ => StatusCode::OK,
     };
-    let json = form.object(&target.resource, &written.object);
+    let json = form.object(&target.resource, &written.object, server.time());
     Ok(reply::warn(
         reply::full(code, reply::JSON, json),
         &written.warnings,
@@ -320,19 +320,13 @@ fn patched(
         Patch::Strategic(patch) => {
             patch::check_strategic(&target.resource)?;
             server.modify(target, options, |old, _| {
-                Ok(patch::strategic(&target.resource, old, &patch)?.into())
+                Ok(patch::strategic(target.resource.schema(), old, &patch)?.into())
             })
         }
-        Patch::Apply(document) => crate::upsert::apply(
-            server,
-            target,
-            document,
-            (
-                query.flag("force"),
-                query.get("fieldManager").is_some(),
-                options,
-            ),
-        ),
+        Patch::Apply(document) => {
+            upsert::check_manager(query.get("fieldManager").is_some())?;
+            upsert::apply(server, target, document, query.flag("force"), options)
+        }
     }
 }
 
@@ -383,5 +377,5 @@ fn delete_collection(
             _ => {}
         }
     }
-    Ok(list::answer(&target.resource, page, form))
+    Ok(list::answer(&target.resource, page, form, server.time()))
 }

@@ -147,10 +147,6 @@ impl Status {
         Self::new(StatusCode::GONE, "Expired", message)
     }
 
-    pub(crate) fn internal(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
-    }
-
     /// The object that goes on the wire.
     pub(crate) fn to_json(&self) -> Value {
         let mut status = json!({

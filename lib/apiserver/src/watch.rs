@@ -282,7 +282,7 @@ impl Watcher {
     }
 
     fn send(&mut self, chunk: &mut Chunk, kind: &str, object: &Object) {
-        let json = self.form.object(&self.resource, object);
+        let json = self.form.object(&self.resource, object, self.server.time());
         for _ in 0..=u8::from(self.suffering.duplicate) {
             write(chunk, kind, &json);
         }

@@ -11,6 +11,7 @@ use crate::{
     admission::{admit, carry_over, has_finalizers, is_terminating, name_new},
     convert,
     object::{Draft, Key, Object, metadata_mut, metadata_text},
+    owners::Owner,
     registry::{CRDS, ResourceType},
     selector,
     server::ApiServer,
@@ -70,25 +71,31 @@ pub(crate) enum Effect {
     Changed,
     Unchanged,
     Removed,
-    /// Waits for its finalizers.
-    Terminating,
 }
 
 /// An object on its way into the store.
 pub(crate) struct Proposal {
     pub(crate) object: Value,
+    pub(crate) owners: Owners,
+}
+
+/// Who owns the object's fields after the write.
+pub(crate) enum Owners {
+    /// The writer gets what it changed.
+    Change,
+    /// These: the outcome of a server-side apply.
+    Apply(Vec<Owner>),
     /// See [`crate::object::Facts::applied_by`].
-    pub(crate) applied_by: Option<Arc<str>>,
-    /// Fields are owned by whoever changed them; a server-side apply states its owners itself.
-    pub(crate) owners_known: bool,
+    Sole(Arc<str>),
+    /// Who owned them before.
+    Same,
 }
 
 impl From<Value> for Proposal {
     fn from(object: Value) -> Self {
         Self {
             object,
-            applied_by: None,
-            owners_known: false,
+            owners: Owners::Change,
         }
     }
 }
@@ -107,7 +114,7 @@ impl ApiServer {
         let mut proposal = proposal.into();
         name_new(target, &mut proposal.object)?;
         let warnings = admit(&target.resource, &mut proposal.object, options.validation)?;
-        self.initialise(target, &mut proposal, options)?;
+        let applied_by = self.initialise(target, &mut proposal, options)?;
         let key = Key::new(
             target.namespace.as_deref().unwrap_or_default(),
             metadata_text(&proposal.object, "name"),
@@ -115,7 +122,7 @@ impl ApiServer {
         if target.resource.namespaced && !options.dry_run {
             self.ensure_namespace(&key.namespace);
         }
-        let draft = draft(&target.resource, proposal);
+        let draft = draft(&target.resource, proposal.object, applied_by);
         let written = |object| Written {
             effect: Effect::Created,
             object,
@@ -157,16 +164,18 @@ impl ApiServer {
             }
             carry_over(target, &old, &mut proposal.object)?;
             let warnings = admit(&target.resource, &mut proposal.object, options.validation)?;
-            self.settle(target, (&old, &current), &mut proposal, options)?;
-            if proposal.object == old {
+            let applied_by = self.settle(target, (&old, &current), &mut proposal, options)?;
+            let object = proposal.object;
+            if object == old && applied_by == current.facts.applied_by {
                 return Ok(Written {
                     effect: Effect::Unchanged,
                     object: current,
                     warnings,
                 });
             }
-            let gone = is_terminating(&proposal.object) && !has_finalizers(&proposal.object);
-            if let Some((effect, object)) = self.commit(target, &current, proposal, gone, options) {
+            let gone = is_terminating(&object) && !has_finalizers(&object);
+            let draft = draft(&target.resource, object, applied_by);
+            if let Some((effect, object)) = self.commit(target, &current, draft, gone, options) {
                 return Ok(Written {
                     effect,
                     object,
@@ -190,7 +199,7 @@ impl ApiServer {
             check_preconditions(target, asked, &old)?;
             let held = has_finalizers(&old);
             if held && is_terminating(&old) {
-                let effect = Effect::Terminating;
+                let effect = Effect::Unchanged;
                 return Ok(Written {
                     effect,
                     object: current,
@@ -201,14 +210,8 @@ impl ApiServer {
                 self.remove_contents(target, &old);
             }
             let object = if held { self.mark_deleted(old) } else { old };
-            let applied_by = current.facts.applied_by.clone();
-            let proposal = Proposal {
-                object,
-                applied_by,
-                owners_known: true,
-            };
-            if let Some((effect, object)) = self.commit(target, &current, proposal, !held, options)
-            {
+            let last = draft(&target.resource, object, current.facts.applied_by.clone());
+            if let Some((effect, object)) = self.commit(target, &current, last, !held, options) {
                 return Ok(Written {
                     effect,
                     object,
@@ -226,23 +229,22 @@ impl ApiServer {
             .ok_or_else(|| Status::not_found(&target.resource, target.name()))
     }
 
-    /// Puts the proposal in the place of `current`, or takes both away.
+    /// Puts the draft in the place of `current`, or takes both away.
     /// None if `current` is no longer current.
     fn commit(
         &self,
         target: &Target,
         current: &Object,
-        proposal: Proposal,
+        draft: Draft,
         gone: bool,
         options: &WriteOptions,
     ) -> Option<(Effect, Arc<Object>)> {
-        let effect = match (gone, is_terminating(&proposal.object)) {
-            (true, _) => Effect::Removed,
-            (false, true) => Effect::Terminating,
-            (false, false) => Effect::Changed,
+        let effect = if gone {
+            Effect::Removed
+        } else {
+            Effect::Changed
         };
         let (storage, key) = (&target.resource.storage, current.key.clone());
-        let draft = draft(&target.resource, proposal);
         if options.dry_run {
             return Some((effect, Arc::new(draft.at(key, current.version))));
         }
@@ -301,9 +303,9 @@ impl ApiServer {
 }
 
 /// Writes the object down as its collection keeps it.
-fn draft(resource: &ResourceType, proposal: Proposal) -> Draft {
-    let object = convert::to_stored(resource, proposal.object);
-    Draft::new(&object, selector::fields_of(resource)).applied_by(proposal.applied_by)
+fn draft(resource: &ResourceType, object: Value, applied_by: Option<Arc<str>>) -> Draft {
+    let object = convert::to_stored(resource, object);
+    Draft::new(&object, selector::fields_of(resource)).applied_by(applied_by)
 }
 
 fn modified_meanwhile(target: &Target) -> Status {
