@@ -14,6 +14,22 @@ pub(crate) struct Pems {
     pub(crate) key: String,
 }
 
+impl Pems {
+    /// The certificate as a Secret of type `kubernetes.io/tls`, in the namespace `default`.
+    pub(crate) fn secret(&self, name: &str) -> String {
+        let indented = |pem: &str| -> String {
+            let lines = pem.lines().map(|line| format!("    {}\n", line.trim_end()));
+            lines.collect()
+        };
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n  namespace: default\n\
+             type: kubernetes.io/tls\nstringData:\n  tls.crt: |\n{}  tls.key: |\n{}",
+            indented(&self.chain),
+            indented(&self.key)
+        )
+    }
+}
+
 /// An ECDSA P-256 certificate for `names`.
 pub(crate) fn issue(names: &[&str]) -> Result<Pems> {
     let ca_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("CA key")?;

@@ -120,7 +120,7 @@ async fn serve(args: &Args, program: &Path) -> Result<ExitCode> {
     let mut proxy = Daemon::start("l7-ingress", &mut command, &log)?;
     let mut interrupted = pin!(interrupted());
     tokio::select! {
-        ready = probe::until_ready(&mut proxy, (args.admin, "/readyz"), PATIENCE) => {
+        ready = probe::until_ready(&mut proxy, (args.admin, "localhost", "/readyz"), PATIENCE) => {
             ready?;
             print!("{}", page::render(args, &ca, &log));
         }
@@ -143,16 +143,9 @@ struct GeneratedSecret(PathBuf);
 impl GeneratedSecret {
     fn write(folder: &Path, pems: &certs::Pems) -> Result<Self> {
         let path = folder.join("tls-secret.generated.yaml");
-        let indented = |pem: &str| -> String {
-            let lines = pem.lines().map(|line| format!("    {}\n", line.trim_end()));
-            lines.collect()
-        };
         let yaml = format!(
-            "# Made by `cargo xtask demo`, which removes it when it ends.\n\
-             apiVersion: v1\nkind: Secret\nmetadata:\n  name: demo-tls\n  namespace: default\n\
-             type: kubernetes.io/tls\nstringData:\n  tls.crt: |\n{}  tls.key: |\n{}",
-            indented(&pems.chain),
-            indented(&pems.key)
+            "# Made by `cargo xtask demo`, which removes it when it ends.\n{}",
+            pems.secret("demo-tls")
         );
         let mut file = std::fs::OpenOptions::new()
             .write(true)

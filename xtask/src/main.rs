@@ -6,6 +6,7 @@
     reason = "a command line tool: it talks to its user and runs other programs"
 )]
 
+mod bench;
 mod certs;
 mod demo;
 mod echo;
@@ -29,6 +30,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure l7-ingress beside its peers
+    #[command(subcommand)]
+    Bench(bench::Target),
     /// Run l7-ingress on deploy/demo with backends of its own, until Ctrl-C
     Demo(demo::Args),
     /// Run every test that can run here; the last line is `N passed, N failed, N skipped`
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Bench(target) => bench::run(target, runtime),
         Command::Demo(args) => runtime()?.block_on(demo::run(args)),
         Command::Test => test::run(),
     }

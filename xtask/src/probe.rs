@@ -33,7 +33,7 @@ pub(crate) async fn get(address: SocketAddr, host: &str, path: &str) -> Option<(
 /// Waits until `GET path` on `address` answers 200 while `daemon` lives.
 pub(crate) async fn until_ready(
     daemon: &mut Daemon,
-    (address, path): (SocketAddr, &str),
+    (address, host, path): (SocketAddr, &str, &str),
     patience: Duration,
 ) -> Result<Duration> {
     let start = Instant::now();
@@ -46,7 +46,7 @@ pub(crate) async fn until_ready(
                 daemon.last_words()
             );
         }
-        match get(address, "localhost", path).await {
+        match get(address, host, path).await {
             Some((200, _)) => return Ok(start.elapsed()),
             Some((status, rest)) => last = format!("{status}: {}", rest.trim_end()),
             None => {}

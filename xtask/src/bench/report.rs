@@ -1,0 +1,387 @@
+//! The tables: to the terminal while it runs, and into the document when it is done.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::conditions::Conditions;
+use super::measure::{Row, Run};
+use super::scale::{Idle, Scale};
+use super::scenario::{Goal, Scenario};
+use super::stats::Summary;
+use super::sut::Who;
+
+const BEGIN: &str = "<!-- begin: written by cargo xtask bench l7 -->";
+const END: &str = "<!-- end: written by cargo xtask bench l7; what is below is kept -->";
+
+/// Everything that was measured.
+#[derive(Debug)]
+pub(super) struct Report {
+    conditions: Conditions,
+    compared: Vec<(Scenario, Vec<Row>)>,
+    pub(super) idle: Vec<Idle>,
+    pub(super) scale: Vec<Scale>,
+    /// What `latest` shows: the text of the last section that was added.
+    shown: (usize, bool, bool),
+}
+
+/// What is to be reached, what was measured, and whether that is enough (`None`: nothing to compare).
+struct Verdict {
+    goal: String,
+    measured: String,
+    reached: Option<bool>,
+}
+
+impl Report {
+    pub(super) fn new(conditions: Conditions) -> Self {
+        Self {
+            conditions,
+            compared: Vec::new(),
+            idle: Vec::new(),
+            scale: Vec::new(),
+            shown: (0, false, false),
+        }
+    }
+
+    pub(super) fn compared(&mut self, scenario: Scenario, rows: Vec<Row>) {
+        self.compared.push((scenario, rows));
+    }
+
+    /// What was added since this was called last.
+    pub(super) fn latest(&mut self) -> String {
+        let mut text = String::new();
+        for (scenario, rows) in &self.compared[self.shown.0..] {
+            text += &comparison(*scenario, rows);
+        }
+        self.shown.0 = self.compared.len();
+        if !self.idle.is_empty() && !self.shown.1 {
+            text += &idle_table(&self.idle);
+            self.shown.1 = true;
+        }
+        if !self.scale.is_empty() && !self.shown.2 {
+            text += &scale_table(&self.scale);
+            self.shown.2 = true;
+        }
+        text
+    }
+
+    /// Every goal with what came of it.
+    pub(super) fn verdicts(&self) -> String {
+        let mut verdicts: Vec<Verdict> = self
+            .compared
+            .iter()
+            .filter_map(|(scenario, rows)| compared_verdict(*scenario, rows))
+            .collect();
+        verdicts.extend(memory_verdicts(&self.idle));
+        verdicts.extend(scale_verdicts(&self.scale));
+        let rows = verdicts.into_iter().map(|verdict| {
+            let reached = match verdict.reached {
+                Some(true) => "reached",
+                Some(false) => "not reached",
+                None => "no verdict",
+            };
+            vec![verdict.goal, verdict.measured, reached.to_owned()]
+        });
+        format!("## Goals\n\n{}", table(&["goal", "measured", ""], rows))
+    }
+
+    /// Replaces what is between the markers of `file`, or begins it.
+    pub(super) fn write(&self, file: &Path) -> Result<()> {
+        let old = fs::read_to_string(file).unwrap_or_default();
+        let kept = old.split_once(END).map_or("\n", |(_, rest)| rest);
+        let title = old.split_once(BEGIN).map_or(TITLE, |(title, _)| title);
+        let text = format!("{title}{BEGIN}\n\n{}\n{END}{kept}", self.body());
+        fs::write(file, text).with_context(|| format!("{}", file.display()))?;
+        println!("written: {}", file.display());
+        Ok(())
+    }
+
+    fn body(&self) -> String {
+        let mut text = self.verdicts() + "\n" + READING;
+        for (scenario, rows) in &self.compared {
+            text += &comparison(*scenario, rows);
+        }
+        text += &idle_table(&self.idle);
+        text += &scale_table(&self.scale);
+        text += "## Conditions\n\n";
+        let facts = self.conditions.facts.iter();
+        text += &table(
+            &["", ""],
+            facts.map(|(name, value)| vec![(*name).to_owned(), value.clone()]),
+        );
+        text.push('\n');
+        for (name, listing) in &self.conditions.listings {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "<details><summary>{name}</summary>\n\n```\n{listing}```\n\n</details>\n\n"
+            );
+        }
+        text
+    }
+}
+
+const TITLE: &str = "# Benchmarks\n\n";
+const READING: &str = "\
+Each number is the median of the runs, with the lowest and the highest in brackets. CPU per request is the
+user and system time of all the proxy's processes, divided by the requests that were answered; it is what is
+compared, because on so few CPUs requests per second say as much about the client. `direct` is the client
+on the backend without a proxy. p50 and p99 are those of a closed loop at full load: they show how long the
+queue is, not how fast a proxy is.
+
+";
+
+fn comparison(scenario: Scenario, rows: &[Row]) -> String {
+    let cells = rows.iter().map(|row| {
+        let of = |value: fn(&Run) -> f64, digits| spread(row.summary(value), digits);
+        let proxied = |text: String| {
+            if row.who.is_some() {
+                text
+            } else {
+                "–".to_owned()
+            }
+        };
+        vec![
+            row.name().to_owned(),
+            proxied(of(|run| run.cpu_per_request, 2)),
+            of(|run| run.sample.per_second, 0),
+            of(|run| run.sample.p50, 0),
+            of(|run| run.sample.p99, 0),
+            proxied(of(|run| run.busy * 100.0, 0)),
+            proxied(mib(row.rss)),
+            row.errors().to_string(),
+        ]
+    });
+    let header = [
+        "",
+        "CPU µs/request",
+        "requests/s",
+        "p50 µs",
+        "p99 µs",
+        "CPU busy %",
+        "RSS MiB",
+        "errors",
+    ];
+    let said = compared_verdict(scenario, rows)
+        .or_else(|| Some(plain_verdict(rows)))
+        .map_or(String::new(), |verdict| verdict.measured);
+    format!(
+        "## {}\n\n{}\n{said}\n\n",
+        scenario.title(),
+        table(&header, cells)
+    )
+}
+
+fn compared_verdict(scenario: Scenario, rows: &[Row]) -> Option<Verdict> {
+    let Goal {
+        at_most,
+        nginx_only,
+    } = scenario.goal()?;
+    let peer = if nginx_only {
+        "nginx"
+    } else {
+        "the better peer"
+    };
+    let (measured, ratio) = ratio(rows, nginx_only);
+    Some(Verdict {
+        goal: format!(
+            "{}: CPU per request ≤ {at_most:.2} of {peer}",
+            scenario.title()
+        ),
+        measured,
+        reached: ratio.map(|ratio| ratio <= at_most),
+    })
+}
+
+fn plain_verdict(rows: &[Row]) -> Verdict {
+    let (measured, _) = ratio(rows, false);
+    Verdict {
+        goal: String::new(),
+        measured,
+        reached: None,
+    }
+}
+
+/// The ratio of CPU per request, or why there is none.
+fn ratio(rows: &[Row], nginx_only: bool) -> (String, Option<f64>) {
+    let cpu = |row: &Row| {
+        row.summary(|run| run.cpu_per_request)
+            .map_or(f64::MAX, |s| s.median)
+    };
+    let of = |who| rows.iter().find(|row| row.who == Some(who));
+    let peers = [of(Who::Nginx), of(Who::HaProxy).filter(|_| !nginx_only)];
+    let best = peers
+        .into_iter()
+        .flatten()
+        .min_by(|a, b| cpu(a).total_cmp(&cpu(b)));
+    let (Some(ours), Some(best)) = (of(Who::Penstock), best) else {
+        return ("no ratio: not measured beside a peer".to_owned(), None);
+    };
+    for row in rows {
+        if row.errors() > 0 {
+            let text = format!("no ratio: {} had {} errors", row.name(), row.errors());
+            return (text, None);
+        }
+    }
+    let rate = |row: &Row| {
+        row.summary(|run| run.sample.per_second)
+            .map_or(0.0, |s| s.median)
+    };
+    if let Some(direct) = rows.iter().find(|row| row.who.is_none()) {
+        for row in [ours, best] {
+            if rate(direct) <= rate(row) * 1.05 {
+                let text = format!(
+                    "no ratio: the client is the ceiling, {} is as fast as direct",
+                    row.name()
+                );
+                return (text, None);
+            }
+        }
+    }
+    let rounds = ours.runs.iter().zip(&best.runs);
+    let ratios = Summary::of(rounds.map(|(a, b)| a.cpu_per_request / b.cpu_per_request));
+    let text = format!("l7-ingress / {}: {}", best.name(), spread(ratios, 2));
+    (text, ratios.map(|ratios| ratios.median))
+}
+
+fn memory_verdicts(idle: &[Idle]) -> Vec<Verdict> {
+    let Some(ours) = idle.iter().find(|idle| idle.who == Who::Penstock) else {
+        return Vec::new();
+    };
+    let mib_limit = 15 * 1024 * 1024;
+    vec![
+        Verdict {
+            goal: "RSS, idle: ≤ 15 MiB".to_owned(),
+            measured: format!("{} MiB", mib(ours.rss)),
+            reached: Some(ours.rss <= mib_limit),
+        },
+        Verdict {
+            goal: "An idle TLS connection: ≤ 40 KiB".to_owned(),
+            measured: format!(
+                "{} KiB ({} connections)",
+                kib(ours.per_connection),
+                ours.connections
+            ),
+            reached: Some(ours.per_connection <= 40 * 1024),
+        },
+    ]
+}
+
+fn scale_verdicts(scale: &[Scale]) -> Vec<Verdict> {
+    let at = |count| scale.iter().find(|scale| scale.ingresses == count);
+    let mut verdicts = Vec::new();
+    for (count, limit) in [(10_000, 50.0), (100_000, 100.0)] {
+        if let Some(scale) = at(count) {
+            verdicts.push(Verdict {
+                goal: format!("One change served at {count} Ingresses: ≤ {limit:.0} ms"),
+                measured: format!("{} ms", spread(Some(scale.served_after), 1)),
+                reached: Some(scale.served_after.median <= limit),
+            });
+        }
+    }
+    if let Some(scale) = at(10_000) {
+        verdicts.push(Verdict {
+            goal: "Start to Ready with 10000 Ingresses: ≤ 3 s".to_owned(),
+            measured: format!("{:.2} s", scale.ready_after.as_secs_f64()),
+            reached: Some(scale.ready_after.as_secs_f64() <= 3.0),
+        });
+        verdicts.push(Verdict {
+            goal: "RSS with 10000 Ingresses: ≤ 60 MiB".to_owned(),
+            measured: format!("{} MiB", mib(scale.rss)),
+            reached: Some(scale.rss <= 60 * 1024 * 1024),
+        });
+    }
+    if let (Some(small), Some(large)) = (at(1_000), at(100_000)) {
+        let ratio = large.cpu_per_change / small.cpu_per_change;
+        verdicts.push(Verdict {
+            goal: "CPU of a change at 100000 Ingresses: ≤ 2 × that at 1000".to_owned(),
+            measured: format!("{ratio:.2} ×"),
+            reached: Some(ratio <= 2.0),
+        });
+    }
+    verdicts
+}
+
+fn idle_table(idle: &[Idle]) -> String {
+    let rows = idle.iter().map(|idle| {
+        vec![
+            idle.who.name().to_owned(),
+            mib(idle.rss),
+            kib(idle.per_connection),
+            idle.connections.to_string(),
+        ]
+    });
+    let header = ["", "RSS MiB", "KiB per idle TLS connection", "connections"];
+    format!(
+        "## {}\n\n{}\n",
+        Scenario::Idle.title(),
+        table(&header, rows)
+    )
+}
+
+fn scale_table(scale: &[Scale]) -> String {
+    let rows = scale.iter().map(|scale| {
+        vec![
+            scale.ingresses.to_string(),
+            format!("{:.2}", scale.ready_after.as_secs_f64()),
+            mib(scale.rss),
+            spread(Some(scale.served_after), 1),
+            format!("{:.2}", scale.cpu_per_change),
+            format!("{:.2}", scale.cpu_per_request),
+        ]
+    });
+    let header = [
+        "Ingresses",
+        "start to Ready s",
+        "RSS MiB",
+        "change to served ms",
+        "CPU ms/change",
+        "CPU µs/request, all hosts",
+    ];
+    format!(
+        "## {}\n\n{}\n",
+        Scenario::Scale.title(),
+        table(&header, rows)
+    )
+}
+
+fn spread(summary: Option<Summary>, digits: usize) -> String {
+    summary.map_or_else(
+        || "–".to_owned(),
+        |Summary { median, min, max }| format!("{median:.digits$} ({min:.digits$}–{max:.digits$})"),
+    )
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / (1024.0 * 1024.0))
+}
+
+fn kib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / 1024.0)
+}
+
+/// A Markdown table whose columns are aligned, so that it can be read as it is.
+fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = rows.collect();
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells
+            .chain([header[column].chars().count(), 3])
+            .max()
+            .unwrap_or(3)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: &[String]| {
+        let cells = cells.iter().zip(&widths);
+        let cells: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let names: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
+    let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    let body: String = rows.iter().map(|row| line(row)).collect();
+    format!("{}{}{body}", line(&names), line(&rules))
+}
