@@ -11,6 +11,7 @@
 mod accept;
 mod host;
 mod ingresses;
+mod inspect;
 mod names;
 mod secrets;
 mod services;
@@ -32,6 +33,7 @@ use self::host::{Compiled, Scope};
 use self::ingresses::{CatchAllRank, Ingresses, Version, precedence};
 use self::names::Names;
 use self::secrets::{Lookup, Secrets};
+pub use self::services::EndpointCounts;
 use self::services::Services;
 use self::users::{IngressId, Users};
 use crate::certificate::{Certificate, SecretData};

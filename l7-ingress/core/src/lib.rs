@@ -7,6 +7,7 @@ mod annotations;
 mod certificate;
 mod class;
 mod compile;
+mod explain;
 pub mod forwarded;
 pub mod head_guard;
 pub mod host;
@@ -19,7 +20,8 @@ mod table;
 
 pub use certificate::SecretData;
 pub use class::IngressClass;
-pub use compile::{CertificateInfo, Change, Compiler, Outcome, compile};
+pub use compile::{CertificateInfo, Change, Compiler, EndpointCounts, Outcome, compile};
+pub use explain::{Answer, Explanation, HostVerdict, PathVerdict, Query, Step, explain};
 pub use ingress::Ingress;
 pub use response::{BodyDecoder, Chunked, Piece, ResponseError, ResponseHead, response_head};
 pub use settings::{DefaultBackend, Settings};

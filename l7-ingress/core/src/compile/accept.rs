@@ -48,6 +48,13 @@ pub(crate) struct AcceptedPath {
     pub(crate) backend: ServicePort,
 }
 
+impl AcceptedPath {
+    /// Where it is written, as in `spec.rules[0].http.paths[1]`.
+    pub(crate) fn field(&self, rule: &AcceptedRule) -> String {
+        format!("spec.rules[{}].http.paths[{}]", rule.index, self.index)
+    }
+}
+
 /// A port of a Service of the Ingress's namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServicePort {

@@ -14,6 +14,9 @@ use crate::certificate::Certificate;
 use crate::table::Host;
 use crate::{Backend, EndpointSet, HttpsRedirect, PathType, Resolution, Route, Settings};
 
+/// Where a default backend is written.
+pub(super) const DEFAULT_BACKEND: &str = "spec.defaultBackend";
+
 /// What one host pattern compiles to.
 pub(super) struct Compiled {
     pub(super) host: Host,
@@ -80,7 +83,7 @@ impl Scope<'_> {
         for ingress in ingresses {
             for rule in ingress.rules_for(pattern) {
                 for path in &rule.paths {
-                    let field = format!("spec.rules[{}].http.paths[{}]", rule.index, path.index);
+                    let field = path.field(rule);
                     let key = (&*path.path, path.path_type);
                     if let Some(winner) = winners.get(&key) {
                         self.conflict(ingress, field, winner, key);
@@ -117,7 +120,7 @@ impl Scope<'_> {
             (!ingress.rules_for(pattern).is_empty()).then_some((*ingress, backend))
         });
         if let Some((ingress, backend)) = own.next() {
-            let backend = self.backend(ingress, backend, "spec.defaultBackend");
+            let backend = self.backend(ingress, backend, DEFAULT_BACKEND);
             let redirect = self.redirect(ingress, has_tls);
             return Some(self.fallback(pattern, &ingress.name, backend, redirect));
         }
@@ -138,7 +141,7 @@ impl Scope<'_> {
     ) -> Option<Arc<Route>> {
         let wanted = ingress.and_then(|own| Some((own, own.default_backend.as_ref()?)));
         if let Some((ingress, backend)) = wanted {
-            let backend = self.backend(ingress, backend, "spec.defaultBackend");
+            let backend = self.backend(ingress, backend, DEFAULT_BACKEND);
             let redirect = self.redirect(ingress, false);
             return Some(self.fallback(pattern, &ingress.name, backend, redirect));
         }
@@ -156,7 +159,7 @@ impl Scope<'_> {
     ) -> Arc<Route> {
         Arc::new(Route {
             ingress: ingress.clone(),
-            field: self.names.get("spec.defaultBackend"),
+            field: self.names.get(DEFAULT_BACKEND),
             host: Arc::clone(pattern),
             path: "/".into(),
             path_type: PathType::Prefix,
@@ -200,7 +203,7 @@ impl Scope<'_> {
         if let Some(fault) = fault {
             let (part, message) = explain_fault(fault, &service, &backend.port);
             let field = match field {
-                "spec.defaultBackend" => format!("{field}.service.{part}"),
+                DEFAULT_BACKEND => format!("{field}.service.{part}"),
                 path => format!("{path}.backend.service.{part}"),
             };
             let reason = match fault {

@@ -62,6 +62,17 @@ pub(crate) enum Unreachable {
     NoName,
 }
 
+/// How many endpoints are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointCounts {
+    /// They take new traffic.
+    pub ready: usize,
+    /// They are shutting down: they take traffic only when none is ready.
+    pub draining: usize,
+    /// They take none.
+    pub down: usize,
+}
+
 enum Target<'a> {
     Port(&'a ServicePort),
     External(&'a str, u16),
@@ -224,6 +235,31 @@ impl Services {
         shared
             .map(|shared| &shared.backend)
             .filter(|backend| matches!(backend.endpoints().resolution, Resolution::Dns { .. }))
+    }
+
+    /// How many endpoints of a Service port are in which state.
+    pub(crate) fn counts(&self, name: &ObjectName, port: &PortRef) -> EndpointCounts {
+        let mut counts = EndpointCounts::default();
+        let Some(entry) = self.services.get(name) else {
+            return counts;
+        };
+        let Ok(Target::Port(port)) = entry.target(port) else {
+            return counts;
+        };
+        let named = |slice: &&(Arc<str>, EndpointSlice)| {
+            let mut ports = slice.1.ports.iter();
+            ports.any(|own| own.name == port.name && own.protocol == port.protocol)
+        };
+        for (_, slice) in entry.slices.iter().filter(named) {
+            for endpoint in &slice.endpoints {
+                match endpoint.state {
+                    model::EndpointState::Ready => counts.ready += 1,
+                    model::EndpointState::Draining => counts.draining += 1,
+                    model::EndpointState::Down => counts.down += 1,
+                }
+            }
+        }
+        counts
     }
 
     fn note_external(&mut self, name: &ObjectName) -> bool {

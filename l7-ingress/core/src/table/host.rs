@@ -81,7 +81,7 @@ pub(crate) fn wildcard_of(host: &str) -> Option<&str> {
 }
 
 /// Under which key a pattern is kept: wildcards without their star, so that a lookup needs no new string.
-pub(super) fn key(pattern: &str) -> &str {
+fn key(pattern: &str) -> &str {
     match pattern.strip_prefix('*') {
         Some(rest) if rest.starts_with('.') => rest,
         _ => pattern,
@@ -123,6 +123,12 @@ impl Shards {
     /// The entry of the wildcard that covers `name`.
     pub(super) fn wildcard(&self, name: &str) -> Option<&Host> {
         self.get(wildcard_of(name)?)
+    }
+
+    /// The entry of one host pattern, itself a wildcard perhaps.
+    pub(crate) fn pattern(&self, pattern: &str) -> Option<&Host> {
+        self.get(key(pattern))
+            .filter(|host| host.pattern() == pattern)
     }
 
     fn get(&self, key: &str) -> Option<&Host> {

@@ -1,0 +1,463 @@
+//! Says step by step who would answer a request, and why the others would not.
+//!
+//! It walks the published hosts with its own plain reading of the rules, so that it does not repeat a mistake of
+//! the lookup that it explains.
+
+use std::fmt;
+use std::sync::Arc;
+
+use model::ObjectName;
+
+use crate::compile::EndpointCounts;
+use crate::table::Host;
+use crate::{Backend, Compiler, HttpsRedirect, PathType, Resolution, Route, host, path};
+
+/// The request to explain.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'q> {
+    /// Whether it comes over TLS.
+    pub https: bool,
+    /// Its `Host` or `:authority`.
+    pub host: &'q str,
+    /// Its path; a query is ignored.
+    pub path: &'q str,
+    /// The name that the handshake asks for; the host's, unless given.
+    pub sni: Option<&'q str>,
+}
+
+/// What happens to a request.
+#[derive(Debug)]
+pub struct Explanation {
+    /// What is looked at, in this order.
+    pub steps: Vec<Step>,
+    /// What comes of it.
+    pub answer: Answer,
+}
+
+/// One thing that is looked at.
+#[derive(Debug)]
+pub enum Step {
+    /// The certificate of the handshake.
+    Certificate {
+        /// The name that was asked for.
+        name: String,
+        /// The pattern whose certificates are served; `None` for the default certificate.
+        pattern: Option<String>,
+        /// The Secrets to choose from; empty for the default certificate.
+        secrets: Vec<ObjectName>,
+    },
+    /// A host pattern that covers the request's host.
+    Host {
+        /// The pattern; empty for rules without a host.
+        pattern: String,
+        /// What becomes of it.
+        verdict: HostVerdict,
+    },
+    /// A path of the chosen pattern.
+    Path {
+        /// The route.
+        route: Arc<Route>,
+        /// What becomes of it.
+        verdict: PathVerdict,
+    },
+    /// So many paths of the chosen pattern have nothing in common with the request's and are not listed.
+    OtherPaths(usize),
+    /// An Ingress that says the same as the chosen one and lost.
+    Conflict {
+        /// The loser.
+        ingress: ObjectName,
+        /// Where it says so.
+        field: String,
+    },
+    /// An Ingress that speaks of the host but is not served, or not in its newest version.
+    Unserved {
+        /// The Ingress.
+        ingress: ObjectName,
+        /// Why.
+        reason: String,
+    },
+    /// The Service that the chosen route leads to.
+    Backend {
+        /// It, and what is spoken to it.
+        backend: Arc<Backend>,
+        /// Its endpoints, by state.
+        endpoints: EndpointCounts,
+    },
+}
+
+/// What becomes of a host pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostVerdict {
+    /// Its rules answer.
+    Chosen,
+    /// A more specific one answers.
+    LessSpecific,
+    /// No Ingress has rules for it.
+    Absent,
+}
+
+/// What becomes of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathVerdict {
+    /// It answers.
+    Chosen,
+    /// It matches too, but another one comes first.
+    LessSpecific,
+    /// It is equal but for upper and lower case.
+    OtherCase,
+    /// It is equal but for a trailing slash, which Exact does not forgive.
+    TrailingSlash,
+    /// The request's path begins with it, but Exact means the whole.
+    NotWhole,
+    /// The request's path begins with it, but not up to a slash.
+    NotElement,
+    /// It has nothing in common with the request's path.
+    Other,
+}
+
+/// What the client gets.
+#[derive(Debug)]
+pub enum Answer {
+    /// A response of the controller's own.
+    Status {
+        /// Its code.
+        code: u16,
+        /// Why.
+        reason: String,
+    },
+    /// A redirect to HTTPS.
+    Redirect(u16),
+    /// The response of one of the backend's endpoints.
+    Forward(Arc<Backend>),
+}
+
+/// How many paths without a connection to the request are listed.
+const LISTED: usize = 8;
+
+/// Explains what the objects that were compiled last do with a request.
+#[must_use]
+pub fn explain(compiler: &Compiler, query: &Query<'_>) -> Explanation {
+    let refused = |reason: String| Explanation {
+        steps: Vec::new(),
+        answer: Answer::Status { code: 400, reason },
+    };
+    let host = match host::canonical(query.host) {
+        Ok(host) => host,
+        Err(error) => return refused(error.to_string()),
+    };
+    let written = query.path.split(['?', '#']).next().unwrap_or_default();
+    let path = match path::normalise(written) {
+        Ok(path) => path,
+        Err(error) => return refused(error.to_string()),
+    };
+    let mut steps = Vec::new();
+    if query.https {
+        let name = query.sni.unwrap_or(&host).to_ascii_lowercase();
+        steps.push(certificate(compiler, name));
+    }
+    let chosen = hosts(compiler, &host, &mut steps);
+    let route = chosen.and_then(|chosen| paths(chosen, &path, &mut steps));
+    if let Some(route) = &route {
+        let losers = compiler.conflicts(route).into_iter();
+        steps.extend(losers.map(|(ingress, field)| Step::Conflict { ingress, field }));
+    }
+    let unserved = compiler.unserved(&host).into_iter();
+    steps.extend(unserved.map(|(ingress, reason)| Step::Unserved { ingress, reason }));
+    let answer = answer(compiler, query, route.as_ref(), &mut steps);
+    Explanation { steps, answer }
+}
+
+fn certificate(compiler: &Compiler, name: String) -> Step {
+    let mut patterns = patterns(&name).into_iter();
+    let pattern = patterns.find(|pattern| {
+        let host = compiler.pattern(pattern);
+        host.is_some_and(|host| host.certificates().is_some())
+    });
+    let secrets = pattern
+        .as_deref()
+        .map(|pattern| compiler.secrets_of(pattern));
+    let secrets = secrets.unwrap_or_default();
+    Step::Certificate {
+        name,
+        pattern: pattern.filter(|_| !secrets.is_empty()),
+        secrets,
+    }
+}
+
+/// The patterns that cover a host, the most specific first.
+fn patterns(host: &str) -> Vec<String> {
+    let wildcard = host.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+    std::iter::once(host.to_owned()).chain(wildcard).collect()
+}
+
+fn hosts<'c>(compiler: &'c Compiler, host: &str, steps: &mut Vec<Step>) -> Option<&'c Host> {
+    let mut chosen = None;
+    for pattern in patterns(host).into_iter().chain([String::new()]) {
+        let found = compiler.pattern(&pattern).filter(|host| host.is_served());
+        let found = found.filter(|host| !pattern.is_empty() || host.routes().next().is_some());
+        let verdict = match (found, chosen) {
+            (None, _) => HostVerdict::Absent,
+            (Some(_), Some(_)) => HostVerdict::LessSpecific,
+            (Some(found), None) => {
+                chosen = Some(found);
+                HostVerdict::Chosen
+            }
+        };
+        steps.push(Step::Host { pattern, verdict });
+    }
+    chosen
+}
+
+fn paths(host: &Host, path: &str, steps: &mut Vec<Step>) -> Option<Arc<Route>> {
+    let mut chosen = None;
+    let mut others = 0;
+    let routes = host.routes().map(|route| (route, relation(route, path)));
+    let mut routes: Vec<_> = routes.collect();
+    // `/foo` comes before `/foo/` for the request `/foo`, and after it for all that lies below.
+    routes.sort_by_key(|(route, relation)| {
+        let shorter = *relation == Relation::Whole && route.path.len() == path.len();
+        !shorter
+    });
+    for (route, relation) in routes {
+        let verdict = match relation {
+            Relation::Whole | Relation::Below if chosen.is_none() => {
+                chosen = Some(Arc::clone(route));
+                PathVerdict::Chosen
+            }
+            Relation::Whole | Relation::Below => PathVerdict::LessSpecific,
+            Relation::None(verdict) => verdict,
+        };
+        if verdict == PathVerdict::Other {
+            others += 1;
+            if others > LISTED {
+                continue;
+            }
+        }
+        let route = Arc::clone(route);
+        steps.push(Step::Path { route, verdict });
+    }
+    if others > LISTED {
+        steps.push(Step::OtherPaths(others - LISTED));
+    }
+    chosen
+}
+
+/// How a route's path relates to a request's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    /// It matches the whole.
+    Whole,
+    /// It matches what lies above.
+    Below,
+    /// It does not match.
+    None(PathVerdict),
+}
+
+/// The rules of the API, read one path at a time.
+fn relation(route: &Route, path: &str) -> Relation {
+    let own = &*route.path;
+    let bare = |path: &str| path.strip_suffix('/').unwrap_or(path).to_owned();
+    let (own_bare, path_bare) = (bare(own), bare(path));
+    let same = match route.path_type {
+        PathType::Exact => own == path,
+        PathType::Prefix => own_bare == path_bare,
+    };
+    if same {
+        return Relation::Whole;
+    }
+    let is_element = path.starts_with(&format!("{own_bare}/"));
+    if route.path_type == PathType::Prefix && is_element {
+        return Relation::Below;
+    }
+    Relation::None(if own_bare == path_bare {
+        PathVerdict::TrailingSlash
+    } else if own_bare.eq_ignore_ascii_case(&path_bare) {
+        PathVerdict::OtherCase
+    } else if is_element {
+        PathVerdict::NotWhole
+    } else if path.starts_with(&own_bare) {
+        PathVerdict::NotElement
+    } else {
+        PathVerdict::Other
+    })
+}
+
+fn answer(
+    compiler: &Compiler,
+    query: &Query<'_>,
+    route: Option<&Arc<Route>>,
+    steps: &mut Vec<Step>,
+) -> Answer {
+    let status = |code, reason: &str| Answer::Status {
+        code,
+        reason: reason.to_owned(),
+    };
+    let Some(route) = route else {
+        return status(
+            404,
+            "nothing is configured for it, and there is no default backend",
+        );
+    };
+    if let (HttpsRedirect::With(code), false) = (route.https_redirect, query.https) {
+        return Answer::Redirect(code);
+    }
+    let backend = &route.backend;
+    let endpoints = backend.endpoints();
+    let none = endpoints.addresses.is_empty();
+    if endpoints.resolution != Resolution::NotFound {
+        steps.push(Step::Backend {
+            backend: Arc::clone(backend),
+            endpoints: compiler.endpoint_counts(backend),
+        });
+    }
+    match &endpoints.resolution {
+        Resolution::NotFound => status(404, "no path matches, and there is no default backend"),
+        Resolution::Missing => status(503, "the Service or its port does not exist or is refused"),
+        Resolution::Slices if none => status(503, "no endpoint is ready"),
+        Resolution::Slices | Resolution::Dns { .. } => Answer::Forward(Arc::clone(backend)),
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        write!(f, "answer       {}", self.answer)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate {
+                name,
+                pattern,
+                secrets,
+            } => {
+                write!(f, "certificate  {name}: ")?;
+                match pattern {
+                    Some(pattern) => write!(f, "Secret {} by {pattern}", join(secrets)),
+                    None => f.write_str("the default certificate; no usable one for this name"),
+                }
+            }
+            Self::Host { pattern, verdict } => match pattern.as_str() {
+                "" => write!(f, "host         (any): {verdict}"),
+                pattern => write!(f, "host         {pattern}: {verdict}"),
+            },
+            Self::Path { route, verdict } => write!(
+                f,
+                "path         {} {} ({}): {verdict}",
+                route.path_type,
+                route.path,
+                Origin(&route.ingress, &route.field),
+            ),
+            Self::OtherPaths(count) => write!(f, "path         {count} more that do not match"),
+            Self::Conflict { ingress, field } => {
+                let origin = Origin(ingress, field);
+                write!(
+                    f,
+                    "conflict     {origin}: says the same, but is not the oldest"
+                )
+            }
+            Self::Unserved { ingress, reason } => {
+                write!(f, "not served   Ingress {ingress}: {reason}")
+            }
+            Self::Backend { backend, endpoints } => {
+                write!(
+                    f,
+                    "backend      Service {}:{}",
+                    backend.service, backend.port
+                )?;
+                write!(f, ", {}, ", spoken(backend))?;
+                write_endpoints(f, backend, *endpoints)
+            }
+        }
+    }
+}
+
+fn write_endpoints(
+    f: &mut fmt::Formatter<'_>,
+    backend: &Backend,
+    counts: EndpointCounts,
+) -> fmt::Result {
+    let set = backend.endpoints();
+    match &set.resolution {
+        Resolution::Slices => write!(
+            f,
+            "endpoints: {} ready, {} draining, {} down",
+            counts.ready, counts.draining, counts.down
+        )?,
+        Resolution::Dns { host, port } => write!(f, "endpoints by DNS: {host}:{port}")?,
+        Resolution::Missing | Resolution::NotFound => f.write_str("no endpoints")?,
+    }
+    match set.addresses.as_ref() {
+        [] => Ok(()),
+        addresses => write!(f, " ({})", join(addresses)),
+    }
+}
+
+fn spoken(backend: &Backend) -> &'static str {
+    use crate::BackendProtocol::{H2Tls, H2c, Http, Https};
+    match backend.protocol {
+        Http => "HTTP/1.1",
+        Https => "HTTP/1.1 over TLS",
+        H2c => "HTTP/2",
+        H2Tls => "HTTP/2 over TLS",
+    }
+}
+
+fn join<T: fmt::Display>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(T::to_string).collect();
+    items.join(", ")
+}
+
+/// Where a route was written.
+struct Origin<'a>(&'a ObjectName, &'a str);
+
+impl fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(ingress, field) = self;
+        if ingress.name.is_empty() {
+            f.write_str("the controller's default backend")
+        } else {
+            write!(f, "Ingress {ingress} {field}")
+        }
+    }
+}
+
+impl fmt::Display for HostVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Chosen => "chosen",
+            Self::LessSpecific => "not asked, a more specific host has rules",
+            Self::Absent => "no rules",
+        })
+    }
+}
+
+impl fmt::Display for PathVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Chosen => "chosen",
+            Self::LessSpecific => "matches, but comes after the chosen one",
+            Self::OtherCase => "no match, upper and lower case differ",
+            Self::TrailingSlash => "no match, the trailing slash differs",
+            Self::NotWhole => "no match, Exact means the whole path",
+            Self::NotElement => "no match, Prefix means whole elements",
+            Self::Other => "no match",
+        })
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { code, reason } => write!(f, "{code}: {reason}"),
+            Self::Redirect(code) => write!(f, "{code}: redirect to HTTPS"),
+            Self::Forward(backend) => {
+                write!(f, "from Service {}:{}", backend.service, backend.port)
+            }
+        }
+    }
+}
