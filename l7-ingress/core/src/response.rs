@@ -407,7 +407,7 @@ mod tests {
                     match head.body.decode(&mut buffer).map_err(|e| e.to_string())? {
                         Piece::Data(data) => body.extend_from_slice(&data),
                         Piece::Trailers(_) | Piece::Done => {
-                            let rest = feed.map(<[u8]>::len).sum::<usize>() + buffer.len();
+                            let rest = feed.map(<[u8]>::len).chain([buffer.len()]).sum();
                             return Ok((head.status.as_u16(), body, rest));
                         }
                         Piece::More => break,

@@ -8,6 +8,8 @@ use std::path::Path;
 mod head_guard;
 #[path = "../fuzz/checks/host_path.rs"]
 mod host_path;
+#[path = "../fuzz/checks/manifest_table.rs"]
+mod manifest_table;
 #[path = "../fuzz/checks/proxy_protocol.rs"]
 mod proxy_protocol;
 
@@ -33,6 +35,11 @@ fn head_guard_seeds() {
 #[test]
 fn host_path_seeds() {
     replay("host_path", host_path::check);
+}
+
+#[test]
+fn manifest_table_seeds() {
+    replay("manifest_table", manifest_table::check);
 }
 
 #[test]
