@@ -209,6 +209,21 @@ fn request() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
         )
 }
 
+/// A request that says twice where it ends, and whose body holds another for whoever believes the chunks.
+fn ambiguous() -> impl Strategy<Value = Vec<u8>> {
+    let framings = vec![
+        "Transfer-Encoding: chunked\r\nContent-Length: 40",
+        "Content-Length: 40\r\nTransfer-Encoding: chunked",
+        "Content-Length: 5\r\nContent-Length: 40",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\nContent-Length: 40",
+        "Transfer-Encoding: identity, chunked\r\nContent-Length: 40",
+    ];
+    select(framings).prop_map(|framing| {
+        let body = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+        format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{body}").into_bytes()
+    })
+}
+
 /// What the art of smuggling inserts.
 fn splice() -> impl Strategy<Value = &'static [u8]> {
     let splices: Vec<&'static [u8]> = vec![
@@ -274,13 +289,19 @@ proptest! {
 
     #[test]
     fn broken_requests_are_read_alike_or_refused(
-        requests in vec(request(), 1..3),
-        edits in vec((any::<Index>(), 0_usize..4, splice()), 1..4),
+        requests in vec(prop_oneof![4 => request().prop_map(|(raw, _)| raw), 1 => ambiguous()], 1..3),
+        edits in vec((any::<Index>(), any::<bool>(), 0_usize..4, splice()), 0..4),
         cuts in vec(any::<Index>(), 0..4),
     ) {
-        let mut raw: Vec<u8> = requests.into_iter().flat_map(|(raw, _)| raw).collect();
-        for (at, drop, insert) in edits {
+        let mut raw: Vec<u8> = requests.concat();
+        for (at, whole_line, drop, insert) in edits {
             let at = at.index(raw.len() + 1);
+            if whole_line {
+                let end = raw[at..].iter().position(|&b| b == b'\n');
+                let at = end.map_or(raw.len(), |end| at + end + 1);
+                raw.splice(at..at, insert.iter().copied());
+                continue;
+            }
             let end = (at + drop).min(raw.len());
             raw.splice(at..end, insert.iter().copied());
         }
