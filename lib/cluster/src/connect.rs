@@ -115,16 +115,15 @@ impl Cluster {
         }
     }
 
-    /// The cluster that an embedded API is, for those that make their own, as tests do.
+    /// The cluster behind a client, for those that make their own, as tests do.
     ///
     /// # Errors
     ///
     /// When the process has a cluster already.
-    pub fn embedded(api: &ApiServer, process: &Process) -> Result<Self, ConnectError> {
+    pub fn with_client(client: Client, process: &Process) -> Result<Self, ConnectError> {
         let metrics = Metrics::register(process.registry())?;
         let (_, findings) = state::channel(Arc::default());
         let flags = Flags::manifests("");
-        let client = api.client(&flags.namespace);
         Ok(Self::new(client, &flags, process, metrics, findings))
     }
 

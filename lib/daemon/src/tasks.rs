@@ -76,15 +76,7 @@ impl Tasks {
     where
         F: Future<Output: Outcome> + Send + 'static,
     {
-        let cancelled = self.0.cancel.clone().cancelled_owned();
-        let watched = self.watched(name, task);
-        let task = async move {
-            tokio::select! {
-                biased;
-                () = cancelled => {}
-                () = watched => {}
-            }
-        };
+        let task = self.watched(name, task);
         drop(self.0.loops.spawn_on(task, &self.0.runtime));
     }
 
@@ -123,14 +115,19 @@ impl Tasks {
         let _dropped = tokio::time::timeout(FINISH_TIME, self.0.loops.wait()).await;
     }
 
-    /// `task`, with its failure reported to the process.
+    /// `task` until it is cancelled, with its failure reported to the process.
     fn watched<F>(&self, name: &'static str, task: F) -> impl Future<Output = ()> + use<F>
     where
         F: Future<Output: Outcome> + Send + 'static,
     {
         let tasks = self.clone();
         async move {
-            let outcome = match AssertUnwindSafe(task).catch_unwind().await {
+            let ended = tokio::select! {
+                biased;
+                () = tasks.0.cancel.cancelled() => return,
+                ended = AssertUnwindSafe(task).catch_unwind() => ended,
+            };
+            let outcome = match ended {
                 Ok(outcome) => outcome.into_result(),
                 Err(_) => Err("it panicked".into()),
             };

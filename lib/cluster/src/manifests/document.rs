@@ -60,6 +60,15 @@ pub(super) struct Item {
     pub(super) prefix: String,
 }
 
+impl Item {
+    /// Which object it is, and a digest of what is said of it.
+    pub(super) fn content(&self) -> (ObjectId, u64) {
+        let mut hasher = DefaultHasher::new();
+        self.object.hash(&mut hasher);
+        (self.id.clone(), hasher.finish())
+    }
+}
+
 /// What is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -151,6 +160,15 @@ fn item(object: Value, prefix: String) -> Result<Item, Fault> {
             }
             Ok(Item { id, object, prefix })
         }
+        None if object
+            .pointer("/metadata/name")
+            .is_some_and(|name| !name.is_null()) =>
+        {
+            Err(fault(
+                "metadata.name",
+                "must be a text that is not empty; names like 1, yes and on need quotes",
+            ))
+        }
         None => Err(fault("metadata.name", "Required value")),
     }
 }
@@ -162,19 +180,21 @@ fn text_of<'v>(value: &'v Value, member: &str) -> &'v str {
         .unwrap_or_default()
 }
 
-/// The parser says the position in front of its message; a finding has it already.
+/// The parser says the position in its message too; a finding has it already, as that of the file.
 fn without_position(message: &str) -> &str {
     let message = message.lines().next().unwrap_or_default();
-    match message.split_once(": ") {
-        Some((position, rest)) if position.contains("line ") => rest,
-        _ => message,
-    }
+    message
+        .split_once(" at line ")
+        .map_or(message, |(message, _)| message)
 }
 
 /// A digest of a document, by which one that did not change is recognised.
+///
+/// The marker does not count: it comes and goes with the document in front.
 pub(super) fn digest(text: &str) -> u64 {
+    let text = text.strip_prefix("---").unwrap_or(text);
     let mut hasher = DefaultHasher::new();
-    text.trim_end().hash(&mut hasher);
+    text.trim().hash(&mut hasher);
     hasher.finish()
 }
 
@@ -255,6 +275,11 @@ mod tests {
         check("just words\n", None, "");
         check("kind: Service\n", None, "apiVersion");
         check("apiVersion: v1\nkind: Service\n", None, "metadata.name");
+        check(
+            "apiVersion: v1\nkind: Service\nmetadata: {name: on}\n",
+            None,
+            "metadata.name",
+        );
         let list = "kind: List\napiVersion: v1\nitems:\n- kind: Service\n  apiVersion: v1\n";
         check(list, None, "items[0].metadata.name");
     }

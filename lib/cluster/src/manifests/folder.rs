@@ -57,7 +57,7 @@ struct File {
 struct Entry {
     number: usize,
     digest: u64,
-    objects: Vec<ObjectId>,
+    objects: Vec<(ObjectId, Content)>,
     fault: Option<Fault>,
 }
 
@@ -74,8 +74,8 @@ struct Applied {
     content: Content,
 }
 
-/// What was applied: the document's digest, and which of its objects.
-type Content = (u64, usize);
+/// A digest of what is said of an object, without the words and spaces around it.
+type Content = u64;
 
 /// The objects of the documents that were read in this reload, at their places.
 type Fresh = BTreeMap<Place, Value>;
@@ -175,13 +175,13 @@ impl Folder {
         };
         // A document that is where it was and as it was concerns nobody: most of a large file.
         for entry in entries_beside(&before.documents, &now.documents) {
-            for (item, id) in entry.objects.iter().enumerate() {
+            for (item, (id, _)) in entry.objects.iter().enumerate() {
                 self.undefine(id, &place(path, entry.number, item));
                 affected.insert(id.clone());
             }
         }
         for entry in entries_beside(&now.documents, &before.documents) {
-            for (item, id) in entry.objects.iter().enumerate() {
+            for (item, (id, _)) in entry.objects.iter().enumerate() {
                 let places = self.definitions.entry(id.clone()).or_default();
                 places.insert(place(path, entry.number, item));
                 affected.insert(id.clone());
@@ -240,13 +240,13 @@ impl Folder {
             .iter()
             .map(|loser| texts.locate(loser, "metadata.name", duplicate(id, winner)))
             .collect();
-        let content = (self.entry(winner).map_or(0, |it| it.digest), winner.item);
+        let content = self.content(winner);
         let known = self.applied.get(id);
-        if known.is_some_and(|applied| applied.content == content) {
-            self.own(id, &winner.file, content);
+        if known.is_some_and(|known| Some(known.content) == content) {
+            self.own(id, &winner.file, content.unwrap_or_default());
         } else {
             match self.apply(winner, texts) {
-                Ok(()) => self.own(id, &winner.file, content),
+                Ok(()) => self.own(id, &winner.file, content.unwrap_or_default()),
                 Err(fault) => findings.push(fault),
             }
         }
@@ -307,9 +307,10 @@ impl Folder {
         }
     }
 
-    fn entry(&self, place: &Place) -> Option<&Entry> {
+    fn content(&self, place: &Place) -> Option<Content> {
         let documents = &self.files.get(&place.file)?.documents;
-        documents.get(place.document.checked_sub(1)?)
+        let entry = documents.get(place.document.checked_sub(1)?)?;
+        entry.objects.get(place.item).map(|(_, content)| *content)
     }
 }
 
@@ -366,7 +367,7 @@ impl File {
                 },
                 None => match document::read(document.text) {
                     Ok(items) => {
-                        let objects = items.iter().map(|item| item.id.clone()).collect();
+                        let objects = items.iter().map(Item::content).collect();
                         for (item, read) in items.into_iter().enumerate() {
                             fresh.insert(place(path, document.number, item), read.object);
                         }

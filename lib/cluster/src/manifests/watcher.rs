@@ -112,7 +112,7 @@ pub(crate) async fn watch(
     gauge: IntGauge,
 ) -> Result<(), FolderError> {
     let mut pending = Pending::default();
-    let mut resync = tokio::time::interval(RESYNC);
+    let mut resync = tokio::time::interval_at(Instant::now() + RESYNC, RESYNC);
     resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let deadline = pending.deadline();
