@@ -115,7 +115,7 @@ fn https_tries(args: &Args, ca: &Path) -> [Try; 3] {
         line(
             "HTTPS, with the certificate of the Secret `demo-tls`",
             format!("{secure}/"),
-            r#""host": "secure.demo.localhost", "service": "api""#,
+            r#""x-forwarded-proto", "service": "api""#,
         ),
         line(
             "HTTP/2",

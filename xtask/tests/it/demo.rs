@@ -1,10 +1,10 @@
 //! `cargo xtask demo`: every command that it prints does what it says.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -95,12 +95,14 @@ fn edit_is_served(manifests: &Path, page: &[String]) {
 
 struct Demo {
     child: Child,
+    /// Kept: the demo must be able to print until it ends.
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Demo {
     fn start(manifests: &Path, ports: &[u16; 7]) -> Self {
         let address = |port: u16| format!("127.0.0.1:{port}");
-        let child = xtask()
+        let mut child = xtask()
             .args(["demo", "--manifests", manifests.to_str().unwrap()])
             .args(["--http", &address(ports[0])])
             .args(["--https", &address(ports[1])])
@@ -113,14 +115,14 @@ impl Demo {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        Self { child }
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
     }
 
     /// What it prints until it is up.
     fn page(&mut self) -> Vec<String> {
-        let stdout = self.child.stdout.take().unwrap();
         let mut page = Vec::new();
-        for line in BufReader::new(stdout).lines().map(Result::unwrap) {
+        for line in self.stdout.by_ref().lines().map(Result::unwrap) {
             let last = line.starts_with("Ctrl-C");
             page.push(line);
             if last {
