@@ -1,0 +1,268 @@
+//! Bodies on their way through: the client's to a backend, a backend's to the client.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::record::Record;
+use crate::upstream::{Exchange, ExchangeError, InFlight};
+use crate::watchdog::Watchdog;
+
+/// Why a request body did not arrive. The client is at fault.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestBodyError {
+    #[error("client did not complete its request")]
+    Client(#[source] hyper::Error),
+    #[error("client did not send anything in time")]
+    Timeout,
+}
+
+/// A client's request body.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    /// `None` where there is no body.
+    incoming: Option<Incoming>,
+    patience: Duration,
+    waiting_since: Option<Instant>,
+    watchdog: Watchdog,
+    /// Shared with the request's record, which outlives it.
+    received: Rc<Cell<u64>>,
+}
+
+impl RequestBody {
+    /// The body of a request, of which each piece has `patience` to arrive; `received` counts its
+    /// bytes.
+    pub(crate) fn new(incoming: Incoming, patience: Duration, received: Rc<Cell<u64>>) -> Self {
+        let watchdog = Watchdog::default();
+        let incoming = (!incoming.is_end_stream()).then_some(incoming);
+        Self {
+            incoming,
+            patience,
+            waiting_since: None,
+            watchdog,
+            received,
+        }
+    }
+
+    /// No body.
+    pub(crate) fn empty() -> Self {
+        let watchdog = Watchdog::default();
+        let patience = Duration::ZERO;
+        Self {
+            incoming: None,
+            patience,
+            waiting_since: None,
+            watchdog,
+            received: Rc::default(),
+        }
+    }
+
+    /// Whether any of it was taken: then the request cannot be sent a second time.
+    pub(crate) fn is_touched(&self) -> bool {
+        self.received.get() > 0
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
+            let since = *self.waiting_since.get_or_insert_with(Instant::now);
+            let deadline = since + self.patience;
+            ready!(self.watchdog.poll(cx, deadline));
+            return Poll::Ready(Some(Err(RequestBodyError::Timeout)));
+        };
+        self.waiting_since = None;
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.received.set(self.received.get() + bytes);
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError::Client)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let empty = || SizeHint::with_exact(0);
+        self.incoming
+            .as_ref()
+            .map_or_else(empty, Incoming::size_hint)
+    }
+}
+
+/// Why a response body did not arrive. The backend is at fault.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResponseBodyError {
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    #[error("backend reset the stream")]
+    Stream(#[source] hyper::Error),
+    #[error("backend did not send anything in time")]
+    Timeout,
+}
+
+/// A response body, with the record of the request that ends with it.
+#[derive(Debug)]
+pub(crate) struct ResponseBody {
+    source: Source,
+    record: Option<Record>,
+}
+
+/// Where a response body comes from.
+#[derive(Debug)]
+enum Source {
+    Empty,
+    Full(Bytes),
+    /// A backend over HTTP/1.1.
+    Http1(Box<Exchange>),
+    /// A backend over HTTP/2.
+    Http2(Box<Http2Body>),
+}
+
+#[derive(Debug)]
+struct Http2Body {
+    incoming: Incoming,
+    patience: Duration,
+    waiting_since: Option<Instant>,
+    watchdog: Watchdog,
+    _in_flight: InFlight,
+}
+
+impl ResponseBody {
+    /// No body.
+    pub(crate) const fn empty() -> Self {
+        Self {
+            source: Source::Empty,
+            record: None,
+        }
+    }
+
+    /// A body of our own.
+    pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            source: Source::Full(bytes.into()),
+            record: None,
+        }
+    }
+
+    pub(crate) fn http1(exchange: Exchange) -> Self {
+        if exchange.is_end_stream() {
+            return Self::empty();
+        }
+        Self {
+            source: Source::Http1(Box::new(exchange)),
+            record: None,
+        }
+    }
+
+    pub(crate) fn http2(incoming: Incoming, patience: Duration, in_flight: InFlight) -> Self {
+        let watchdog = Watchdog::default();
+        let body = Http2Body {
+            incoming,
+            patience,
+            waiting_since: None,
+            watchdog,
+            _in_flight: in_flight,
+        };
+        Self {
+            source: Source::Http2(Box::new(body)),
+            record: None,
+        }
+    }
+
+    /// Ends `record` when the body has been taken or dropped.
+    pub(crate) fn recorded(mut self, record: Record) -> Self {
+        self.record = Some(record);
+        self
+    }
+
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
+        match &mut self.source {
+            Source::Empty => Poll::Ready(None),
+            Source::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.source = Source::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Source::Http1(exchange) => exchange
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| Ok(frame?))),
+            Source::Http2(body) => body.poll_frame(cx),
+        }
+    }
+}
+
+impl Http2Body {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+            self.waiting_since = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(ResponseBodyError::Stream)));
+        }
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        ready!(self.watchdog.poll(cx, since + self.patience));
+        Poll::Ready(Some(Err(ResponseBodyError::Timeout)))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ResponseBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
+        let frame = ready!(self.poll_source(cx));
+        if let Some(record) = &mut self.record {
+            match &frame {
+                Some(Ok(frame)) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Err(_)) => record.failed(),
+                None => record.complete(),
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Full(bytes) => bytes.is_empty(),
+            Source::Http1(exchange) => exchange.is_end_stream(),
+            Source::Http2(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Http1(exchange) => exchange
+                .remaining()
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
+            Source::Http2(body) => body.incoming.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! The control loop: objects in, table out; and the process around it.
+
+mod publish;
+mod status;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use cluster::{Cluster, Selection};
+use daemon::Process;
+use futures_util::stream::{BoxStream, StreamExt as _, select_all};
+use hickory_resolver::TokioResolver;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use l7_ingress_core::{Backend, Change, Compiler, SecretData, Table};
+use model::{Kind, ObjectName, ObjectRef};
+use tokio::sync::{oneshot, watch};
+
+use crate::access_log::Writer;
+use crate::listen::{self, Listeners};
+use crate::metrics::Metrics;
+use crate::settings::{ArgumentError, ProxySettings, RunArgs};
+use crate::tls;
+use crate::upstream::Connector;
+use crate::worker::{self, Seed};
+use crate::{dns, routes};
+
+use publish::Publisher;
+use status::Status;
+
+/// Changes that are taken together into one table.
+const BATCH: usize = 4096;
+/// How often certificates are looked at for having expired.
+const EXPIRY_CHECK: Duration = Duration::from_secs(3600);
+/// How long the control loop may be busy with one batch before `/healthz` says so.
+const STUCK: Duration = Duration::from_secs(120);
+
+/// Why l7-ingress does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A flag has a value that means nothing.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// There is no cluster.
+    #[error(transparent)]
+    Cluster(#[from] cluster::ConnectError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The TLS library cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[from] rustls::Error),
+    /// There is no certificate to start with.
+    #[error(transparent)]
+    DefaultCertificate(#[from] tls::DefaultCertificateError),
+    /// A thread cannot be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// A worker ended before it was asked to.
+    #[error("worker {0} has died")]
+    Worker(usize),
+    /// A metric is there twice.
+    #[error("cannot register metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Serves until the process is asked to leave, then drains.
+///
+/// # Errors
+/// When it cannot start, or a worker dies.
+pub async fn run(process: Process, args: RunArgs) -> Result<(), RunError> {
+    let server = Server::bind(args)?;
+    let cluster = Cluster::connect(&server.args.cluster, &process).await?;
+    server.serve(process, cluster).await
+}
+
+/// An l7-ingress whose addresses are bound.
+#[derive(Debug)]
+pub struct Server {
+    args: RunArgs,
+    settings: l7_ingress_core::Settings,
+    listeners: Vec<Listeners>,
+    http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
+}
+
+impl Server {
+    /// Binds the addresses; nobody is served yet.
+    ///
+    /// # Errors
+    /// When a flag means nothing or an address cannot be bound.
+    pub fn bind(args: RunArgs) -> Result<Self, RunError> {
+        let settings = args.ingress.settings()?;
+        let workers = args.proxy.workers();
+        let mut listeners: Vec<Listeners> = (0..workers).map(|_| Listeners::default()).collect();
+        let (mut http, mut https) = (Vec::new(), Vec::new());
+        for address in &args.proxy.http {
+            let sockets = bind(*address, workers, &mut http)?;
+            listeners
+                .iter_mut()
+                .zip(sockets)
+                .for_each(|(to, socket)| to.http.push(socket));
+        }
+        for address in &args.proxy.https {
+            let sockets = bind(*address, workers, &mut https)?;
+            listeners
+                .iter_mut()
+                .zip(sockets)
+                .for_each(|(to, socket)| to.https.push(socket));
+        }
+        Ok(Self {
+            args,
+            settings,
+            listeners,
+            http,
+            https,
+        })
+    }
+
+    /// The addresses for HTTP; a port of 0 has become a real one.
+    #[must_use]
+    pub fn http(&self) -> &[SocketAddr] {
+        &self.http
+    }
+
+    /// The addresses for HTTPS.
+    #[must_use]
+    pub fn https(&self) -> &[SocketAddr] {
+        &self.https
+    }
+
+    /// Serves the Ingresses of `cluster` until the process is asked to leave, then drains.
+    ///
+    /// # Errors
+    /// When it cannot start, or a worker dies.
+    pub async fn serve(self, process: Process, cluster: Cluster) -> Result<(), RunError> {
+        let Self {
+            args,
+            settings,
+            listeners,
+            http,
+            https,
+        } = self;
+        let gate = process.ready("routes");
+        let provider = tls::provider();
+        let metrics = Metrics::new(listeners.len(), args.constant_labels());
+        process.registry().register(Box::new(metrics.clone()))?;
+        let table = Arc::new(ArcSwap::from_pointee(Table::default()));
+        let default_certificate = tls::default_certificate(&provider)?;
+        let compiler = Compiler::new(settings, default_certificate);
+        let parts = (compiler, Arc::clone(&table), metrics.clone());
+        let first_table = Control::start(&process, cluster, &args, parts)?;
+
+        let log = Writer::start().map_err(RunError::Thread)?;
+        let tls = tls::server_config(Arc::clone(&provider), Arc::clone(&table))?;
+        let proxy = ProxySettings::new(&args.proxy, &https, listeners.len());
+        let proxy = Arc::new(proxy);
+        let seed = |(index, listeners): (usize, Listeners)| Seed {
+            settings: Arc::clone(&proxy),
+            table: Arc::clone(&table),
+            tls: Arc::clone(&tls),
+            connector: Connector::new(&provider, args.proxy.proxy_connect_timeout),
+            listeners,
+            metrics: metrics.worker(index),
+            log: log.handle(args.proxy.access_log, metrics.worker(index)),
+            shutdown: process.shutdown().clone(),
+        };
+        let seeds: Vec<Seed> = listeners.into_iter().enumerate().map(seed).collect();
+        // Nobody is served from a table that does not know all: clients wait in the kernel's queue.
+        tokio::select! {
+            first = first_table => if first.is_err() {
+                return Ok(());
+            },
+            () = process.shutdown().requested() => return Ok(()),
+        }
+        let threads = start_workers(seeds)?;
+        tracing::info!("serving http on {http:?} and https on {https:?}");
+        gate.open();
+        await_workers(threads).await?;
+        log.finish();
+        Ok(())
+    }
+}
+
+/// Binds `address` for all workers; adds what it became to `bound`.
+fn bind(
+    address: SocketAddr,
+    workers: usize,
+    bound: &mut Vec<SocketAddr>,
+) -> Result<Vec<std::net::TcpListener>, RunError> {
+    let failed = |source| RunError::Listen { address, source };
+    let sockets = listen::bind(address, workers).map_err(failed)?;
+    if let Some(first) = sockets.first() {
+        bound.push(first.local_addr().map_err(failed)?);
+    }
+    Ok(sockets)
+}
+
+fn start_dns(process: &Process, backends: watch::Receiver<Vec<Arc<Backend>>>) {
+    let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
+    match resolver {
+        Ok(resolver) => process
+            .tasks()
+            .spawn("dns", dns::resolve(resolver, backends)),
+        Err(error) => tracing::warn!("ExternalName Services cannot be resolved: {error}"),
+    }
+}
+
+type Threads = Vec<oneshot::Receiver<io::Result<()>>>;
+
+fn start_workers(seeds: Vec<Seed>) -> Result<Threads, RunError> {
+    let start = |(index, seed): (usize, Seed)| {
+        let (ended, end) = oneshot::channel();
+        std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            // A receiver that is gone means that the process is going, too.
+            .spawn(move || drop(ended.send(worker::run(seed))))
+            .map_err(RunError::Thread)?;
+        Ok(end)
+    };
+    seeds.into_iter().enumerate().map(start).collect()
+}
+
+/// Ends when all workers have drained.
+async fn await_workers(threads: Threads) -> Result<(), RunError> {
+    for (index, end) in threads.into_iter().enumerate() {
+        match end.await {
+            Ok(Ok(())) => {}
+            Ok(Err(source)) => return Err(RunError::Thread(source)),
+            Err(_) => return Err(RunError::Worker(index)),
+        }
+    }
+    Ok(())
+}
+
+/// One thing that the control loop hears of.
+enum Heard {
+    Change(Change),
+    /// The status that an Ingress has.
+    IngressStatus(ObjectName, Option<Arc<serde_json::Value>>),
+    /// A kind was listed in full.
+    Synced,
+}
+
+/// The owner of the compiler; the only one who publishes a table.
+struct Control {
+    compiler: Compiler,
+    cluster: Cluster,
+    table: Arc<ArcSwap<Table>>,
+    externals: watch::Sender<Vec<Arc<Backend>>>,
+    publisher: Publisher,
+    status: Status,
+    published: Option<oneshot::Sender<()>>,
+    /// Ingresses that went since the last table.
+    gone: BTreeSet<ObjectName>,
+}
+
+impl Control {
+    /// Starts the loop; the result is told when the first table is published.
+    fn start(
+        process: &Process,
+        cluster: Cluster,
+        args: &RunArgs,
+        (compiler, table, metrics): (Compiler, Arc<ArcSwap<Table>>, Metrics),
+    ) -> Result<oneshot::Receiver<()>, RunError> {
+        routes::expose(process, Arc::clone(&table));
+        let (externals, backends) = watch::channel(Vec::new());
+        start_dns(process, backends);
+        let (published, first_table) = oneshot::channel();
+        let control = Self {
+            compiler,
+            publisher: Publisher::new(process, args, metrics)?,
+            status: Status::start(&args.status, &cluster, process)?,
+            cluster,
+            table,
+            externals,
+            published: Some(published),
+            gone: BTreeSet::new(),
+        };
+        let watchdog = process.watchdog("control loop", STUCK);
+        process.tasks().spawn("control loop", control.run(watchdog));
+        Ok(first_table)
+    }
+
+    async fn run(mut self, watchdog: daemon::Watchdog) {
+        let sources = self.sources();
+        let mut unsynced = sources.len();
+        let mut heard = select_all(sources).ready_chunks(BATCH);
+        let mut expiry = tokio::time::interval(EXPIRY_CHECK);
+        let mut beat = tokio::time::interval(STUCK / 4);
+        loop {
+            tokio::select! {
+                batch = heard.next() => {
+                    let Some(batch) = batch else { return };
+                    for heard in batch {
+                        match heard {
+                            Heard::Change(change) => self.apply(change),
+                            Heard::IngressStatus(name, status) => self.status.seen(name, status),
+                            Heard::Synced => unsynced -= 1,
+                        }
+                    }
+                    if unsynced == 0 {
+                        self.compile();
+                    }
+                }
+                _ = expiry.tick() => self.report_problems(),
+                () = self.status.changed() => self.status.report(&self.compiler),
+                _ = beat.tick() => {}
+            }
+            watchdog.beat();
+        }
+    }
+
+    /// The kinds that are watched.
+    fn sources(&self) -> Vec<BoxStream<'static, Heard>> {
+        let cluster = &self.cluster;
+        let all = Selection::all;
+        let with_status = self.status.is_wanted();
+        let ingresses = cluster.watch(all(), move |object: Ingress| {
+            let status = with_status.then(|| status::of(&object)).flatten();
+            (l7_ingress_core::Ingress::read(&object), status)
+        });
+        let classes = cluster.watch(all(), |object: IngressClass| {
+            l7_ingress_core::IngressClass::read(&object)
+        });
+        let services = cluster.watch(all(), |object: Service| model::Service::from(&object));
+        let slices = cluster.watch(all(), |object: EndpointSlice| {
+            model::EndpointSlice::read(&object)
+        });
+        let secrets = cluster.watch(all(), |object: Secret| SecretData::read(&object));
+        vec![
+            ingresses.flat_map(ingress).boxed(),
+            hear(classes, Kind::IngressClass, |name, class| {
+                Change::IngressClass(name, class)
+            }),
+            hear(services, Kind::Service, Change::Service),
+            hear(slices, Kind::EndpointSlice, |name, slice| {
+                Change::EndpointSlice(name, slice.flatten())
+            }),
+            hear(secrets, Kind::Secret, |name, secret| {
+                Change::Secret(name, secret.flatten())
+            }),
+        ]
+    }
+
+    fn apply(&mut self, change: Change) {
+        match &change {
+            Change::Ingress(name, None) => self.gone.insert(name.clone()),
+            Change::Ingress(name, Some(_)) => self.gone.remove(name),
+            _ => false,
+        };
+        self.compiler.apply(change);
+    }
+
+    fn compile(&mut self) {
+        if !self.gone.is_empty() {
+            self.publisher.forget(&std::mem::take(&mut self.gone));
+        }
+        let outcome = self.compiler.compile();
+        if outcome.externals_changed {
+            let externals = self.compiler.externals().cloned().collect();
+            self.externals.send_replace(externals);
+        }
+        if let Some(table) = outcome.table {
+            self.table.store(table);
+            self.publisher.published();
+        }
+        if let Some(published) = self.published.take() {
+            // Whoever waited for it is gone when the process is.
+            let _ = published.send(());
+        }
+        if outcome.certificates_changed {
+            self.publisher.certificates(self.compiler.certificates());
+        }
+        if outcome.problems_changed {
+            self.report_problems();
+        }
+        self.status.report(&self.compiler);
+    }
+
+    fn report_problems(&self) {
+        let problems = self.compiler.problems(SystemTime::now()).collect();
+        self.cluster.problems().report("ingresses", problems);
+    }
+}
+
+type IngressAndStatus = (l7_ingress_core::Ingress, Option<Arc<serde_json::Value>>);
+
+fn ingress(
+    change: cluster::Change<IngressAndStatus>,
+) -> futures_util::stream::Iter<std::vec::IntoIter<Heard>> {
+    let heard = match change {
+        cluster::Change::Set(name, (ingress, status)) => vec![
+            Heard::IngressStatus(name.clone(), status),
+            Heard::Change(Change::Ingress(name, Some(ingress))),
+        ],
+        cluster::Change::Removed(name) => vec![
+            Heard::IngressStatus(name.clone(), None),
+            Heard::Change(Change::Ingress(name, None)),
+        ],
+        other => vec![plain(other, Kind::Ingress, |name, _| {
+            Change::Ingress(name, None)
+        })],
+    };
+    futures_util::stream::iter(heard)
+}
+
+fn hear<T: Send + 'static>(
+    changes: cluster::Changes<T>,
+    kind: Kind,
+    change: impl Fn(ObjectName, Option<T>) -> Change + Send + Copy + 'static,
+) -> BoxStream<'static, Heard> {
+    changes.map(move |heard| plain(heard, kind, change)).boxed()
+}
+
+fn plain<T>(
+    heard: cluster::Change<T>,
+    kind: Kind,
+    change: impl Fn(ObjectName, Option<T>) -> Change,
+) -> Heard {
+    match heard {
+        cluster::Change::Set(name, object) => Heard::Change(change(name, Some(object))),
+        cluster::Change::Removed(name) => Heard::Change(change(name, None)),
+        cluster::Change::Malformed(name, malformed) => {
+            let object = ObjectRef::new(kind, name);
+            let problem = malformed.problem(object.clone());
+            Heard::Change(Change::Malformed(object, problem))
+        }
+        cluster::Change::Synced => Heard::Synced,
+    }
+}

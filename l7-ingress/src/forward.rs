@@ -1,0 +1,244 @@
+//! One request: find its route, pass it to an endpoint, pass the response back.
+
+mod attempt;
+mod outgoing;
+mod tunnel;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HOST, HeaderValue, SERVER};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use l7_ingress_core::{HttpsRedirect, Resolution, Route, host, path};
+use tokio::time::Instant;
+
+use crate::body::{RequestBody, ResponseBody};
+use crate::client::Client;
+use crate::record::Record;
+use crate::reply::Reply;
+use crate::upstream::Peer;
+use crate::worker::Worker;
+
+use attempt::Answer;
+use outgoing::Outgoing;
+
+/// Answers a request, in one way or another.
+///
+/// # Errors
+/// Never: what cannot be answered by an endpoint is answered by a [`Reply`].
+pub(crate) async fn answer(
+    worker: &Rc<Worker>,
+    client: &Arc<Client>,
+    mut request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, std::convert::Infallible> {
+    let upgrade = upgrade(&mut request);
+    let (head, incoming) = request.into_parts();
+    let mut record = Record::begin(worker, client, &head);
+    let mut body = Some(RequestBody::new(
+        incoming,
+        worker.settings.body_timeout,
+        Rc::clone(&record.request_bytes),
+    ));
+    let answered = match route(worker, client, &head, &mut record) {
+        Ok((route, host)) => {
+            let job = Job {
+                worker,
+                client,
+                head: &head,
+                route: &route,
+                host,
+            };
+            job.forward(&mut body, upgrade, &mut record).await
+        }
+        Err(reply) => Err(reply),
+    };
+    let mut response = answered.unwrap_or_else(Reply::into_response);
+    let status = response.status();
+    client.upgrade_answered(status == StatusCode::SWITCHING_PROTOCOLS);
+    record.status = status.as_u16();
+    if closes(worker, client, head.version, status) {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| body.recorded(record)))
+}
+
+/// What to wait for if an endpoint agrees to switch protocols: only HTTP/1.1 clients can ask.
+fn upgrade(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
+    let asks = request.version() == Version::HTTP_11
+        && request.headers().contains_key(http::header::UPGRADE)
+        && request.method() != Method::CONNECT;
+    asks.then(|| hyper::upgrade::on(request))
+}
+
+/// Whether the connection ends with this response.
+fn closes(worker: &Worker, client: &Client, version: Version, status: StatusCode) -> bool {
+    version < Version::HTTP_2
+        && status != StatusCode::SWITCHING_PROTOCOLS
+        && (worker.is_draining()
+            || client.requests() >= worker.settings.keep_alive_requests
+            || status == StatusCode::REQUEST_TIMEOUT)
+}
+
+/// Finds the route, or what the proxy answers by itself.
+fn route<'h>(
+    worker: &Worker,
+    client: &Client,
+    head: &'h Parts,
+    record: &mut Record,
+) -> Result<(Arc<Route>, &'h str), Reply> {
+    let refused = |reply| {
+        worker.metrics.bad_requests.add(1);
+        reply
+    };
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
+        return Err(refused(Reply::Method));
+    }
+    let target = head.uri.path();
+    if head
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len())
+        > worker.settings.max_target
+    {
+        return Err(refused(Reply::TargetTooLong));
+    }
+    let authority = authority(head).ok_or_else(|| refused(Reply::BadRequest))?;
+    let name = host::canonical(authority).map_err(|_| refused(Reply::BadRequest))?;
+    let path = path::normalise(target).map_err(|_| refused(Reply::BadRequest))?;
+    if let Some(line) = &mut record.line {
+        line.host = name.as_ref().into();
+    }
+    let table = worker.table();
+    let Some(route) = table.find(&name, &path) else {
+        worker.metrics.unmatched.add(1);
+        return Err(if path == "/healthz" {
+            Reply::Healthy
+        } else {
+            Reply::NotFound
+        });
+    };
+    record.route = Some(Arc::clone(route));
+    if let (HttpsRedirect::With(status), false) = (route.https_redirect, client.tls) {
+        return Err(to_https(status, &name, head));
+    }
+    Ok((Arc::clone(route), authority))
+}
+
+/// The host that the request is for, as the client wrote it: the request target's authority if it
+/// has one, which must not disagree with the Host field (RFC 9112 §3.2.2), else the field.
+///
+/// An HTTP/1.0 request may do without: it is for the catch-all routes.
+fn authority(head: &Parts) -> Option<&str> {
+    let mut fields = head.headers.get_all(HOST).iter();
+    let field = match (fields.next(), fields.next()) {
+        (None, _) => None,
+        (Some(field), None) => Some(field.to_str().ok()?),
+        (Some(_), Some(_)) => return None,
+    };
+    match (head.uri.authority(), field) {
+        (Some(target), None) => Some(target.as_str()),
+        (Some(target), Some(field)) => host::same_authority(target.as_str(), field)
+            .ok()?
+            .then_some(target.as_str()),
+        (None, Some(field)) => Some(field),
+        (None, None) => (head.version == Version::HTTP_10).then_some(""),
+    }
+}
+
+/// `Location: https://HOST/TARGET`, less one trailing slash, as ingress-nginx writes it.
+fn to_https(status: u16, name: &str, head: &Parts) -> Reply {
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let target = target.strip_suffix('/').unwrap_or(target);
+    let location = HeaderValue::try_from(format!("https://{name}{target}"));
+    match (StatusCode::from_u16(status), location) {
+        (Ok(status), Ok(location)) => Reply::Redirect(status, location),
+        _ => Reply::BadRequest,
+    }
+}
+
+/// A request on its way to an endpoint.
+struct Job<'r> {
+    worker: &'r Rc<Worker>,
+    client: &'r Arc<Client>,
+    head: &'r Parts,
+    route: &'r Arc<Route>,
+    /// The host as the client wrote it.
+    host: &'r str,
+}
+
+impl Job<'_> {
+    /// Tries endpoints until one answers, as often as it is safe to.
+    async fn forward(
+        &self,
+        body: &mut Option<RequestBody>,
+        upgrade: Option<OnUpgrade>,
+        record: &mut Record,
+    ) -> Result<Response<ResponseBody>, Reply> {
+        let group = self
+            .worker
+            .upstreams
+            .group(&self.route.backend, record.started);
+        let outgoing = Outgoing::new(self, body.as_ref(), upgrade.is_some());
+        if let Some(line) = &mut record.line {
+            line.request_id = outgoing.request_id().into();
+        }
+        let mut tried: Vec<Rc<Peer>> = Vec::new();
+        let mut last = None;
+        while let Some(peer) = group.pick(&tried, Instant::now()) {
+            match attempt::run(self.worker, &outgoing, &peer, body, record).await {
+                Ok(answer) => return Ok(self.finish(answer, upgrade)),
+                Err(failure) => {
+                    if failure.blames_endpoint() {
+                        peer.failed(Instant::now());
+                    }
+                    tried.push(peer);
+                    let again = tried.len() < self.worker.settings.tries
+                        && failure.may_repeat(&self.head.method, body.as_ref());
+                    last = Some(failure);
+                    if !again {
+                        break;
+                    }
+                    self.worker.metrics.retries.add(1);
+                }
+            }
+        }
+        Err(match last {
+            Some(failure) => failure.into_reply(),
+            None => self.no_endpoint(),
+        })
+    }
+
+    /// Makes the client's response of an endpoint's.
+    fn finish(&self, answer: Answer, upgrade: Option<OnUpgrade>) -> Response<ResponseBody> {
+        let mut response = Response::new(answer.body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        outgoing::strip_hop_by_hop(response.headers_mut(), answer.tunnel.is_some());
+        if !response.headers().contains_key(SERVER) {
+            response
+                .headers_mut()
+                .insert(SERVER, HeaderValue::from_static("penstock"));
+        }
+        if let (Some(tunnel), Some(upgrade)) = (answer.tunnel, upgrade) {
+            let limit = self.worker.settings.upstream.read;
+            tunnel::start(self.worker, tunnel, upgrade, limit);
+        }
+        response
+    }
+
+    fn no_endpoint(&self) -> Reply {
+        match self.route.backend.endpoints().resolution {
+            Resolution::Slices | Resolution::Missing => Reply::NoEndpoint,
+            Resolution::Dns { .. } => Reply::BadGateway,
+            Resolution::NotFound => Reply::NotFound,
+        }
+    }
+}

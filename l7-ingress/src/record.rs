@@ -1,0 +1,152 @@
+//! What becomes of one request: counted and logged when its last byte has gone, or when it is
+//! given up.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderMap, HeaderValue, REFERER, USER_AGENT};
+use http::{Method, StatusCode, Uri, Version};
+use l7_ingress_core::Route;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::metrics::Sample;
+use crate::upstream::Peer;
+use crate::worker::Worker;
+
+/// The status that logs and metrics give to a request whose client did not wait (nginx's own).
+pub(crate) const CLIENT_CLOSED: u16 = 499;
+
+/// One request, from its head to its end.
+#[derive(Debug)]
+pub(crate) struct Record {
+    worker: Rc<Worker>,
+    pub(crate) client: Arc<Client>,
+    pub(crate) started: Instant,
+    pub(crate) method: Method,
+    pub(crate) status: u16,
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) request_bytes: Rc<Cell<u64>>,
+    pub(crate) response_bytes: u64,
+    /// Only while an access log is written.
+    pub(crate) line: Option<Box<Line>>,
+    ended: bool,
+}
+
+/// One try on one endpoint.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) peer: Rc<Peer>,
+    pub(crate) started: Instant,
+    /// How long it took to connect, where no connection was idle.
+    pub(crate) connected: Option<Duration>,
+    /// How long it took until the response's head.
+    pub(crate) answered: Option<Duration>,
+    pub(crate) status: Option<StatusCode>,
+}
+
+/// What only a log line needs.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+    pub(crate) host: Box<str>,
+    pub(crate) referer: Option<HeaderValue>,
+    pub(crate) user_agent: Option<HeaderValue>,
+    pub(crate) request_id: Box<str>,
+}
+
+impl Line {
+    pub(crate) fn new(uri: &Uri, version: Version, headers: &HeaderMap) -> Self {
+        Self {
+            uri: uri.clone(),
+            version,
+            host: Box::default(),
+            referer: headers.get(REFERER).cloned(),
+            user_agent: headers.get(USER_AGENT).cloned(),
+            request_id: Box::default(),
+        }
+    }
+}
+
+impl Record {
+    /// Begins the record of a request.
+    pub(crate) fn begin(
+        worker: &Rc<Worker>,
+        client: &Arc<Client>,
+        head: &http::request::Parts,
+    ) -> Self {
+        client.begin();
+        worker.metrics.requests.add(1);
+        let line = worker
+            .log
+            .is_on()
+            .then(|| Box::new(Line::new(&head.uri, head.version, &head.headers)));
+        Self {
+            worker: Rc::clone(worker),
+            client: Arc::clone(client),
+            started: Instant::now(),
+            method: head.method.clone(),
+            status: CLIENT_CLOSED,
+            route: None,
+            attempts: Vec::new(),
+            request_bytes: Rc::default(),
+            response_bytes: 0,
+            line,
+            ended: false,
+        }
+    }
+
+    /// That many bytes of the response's body are on their way.
+    pub(crate) const fn sent(&mut self, bytes: usize) {
+        self.response_bytes += bytes as u64;
+    }
+
+    /// The response's body is complete.
+    pub(crate) fn complete(&mut self) {
+        self.end();
+    }
+
+    /// The endpoint broke off in the middle of its response.
+    pub(crate) fn failed(&mut self) {
+        self.worker.metrics.aborted.add(1);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let now = Instant::now();
+        self.client.end(now);
+        if let Some(route) = &self.route {
+            let sample = self.sample(now);
+            self.worker.count(route, &self.method, self.status, &sample);
+        }
+        if self.line.is_some() {
+            self.worker.log.write(self, now);
+        }
+    }
+
+    fn sample(&self, now: Instant) -> Sample {
+        let last = self.attempts.last();
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        Sample {
+            total: (now - self.started).as_secs_f64(),
+            response: last.map(|attempt| (now - attempt.started).as_secs_f64()),
+            header: seconds(last.and_then(|attempt| attempt.answered)),
+            connect: seconds(last.and_then(|attempt| attempt.connected)),
+            request_bytes: self.request_bytes.get(),
+            response_bytes: self.response_bytes,
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

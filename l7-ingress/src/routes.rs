@@ -1,0 +1,74 @@
+//! `/debug/routes`: what the table holds, and from which object.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use daemon::{AdminResponse, Process};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use l7_ingress_core::{HttpsRedirect, PathType, Resolution, Route, Table};
+use serde::Serialize;
+
+/// One route, for people.
+#[derive(Serialize)]
+struct Shown<'r> {
+    host: &'r str,
+    path: &'r str,
+    path_type: &'static str,
+    ingress: String,
+    field: &'r str,
+    service: String,
+    port: String,
+    protocol: String,
+    https_redirect: Option<u16>,
+    resolution: &'static str,
+    endpoints: Vec<String>,
+}
+
+/// Serves the table of the moment on the admin port.
+pub(crate) fn expose(process: &Process, table: Arc<ArcSwap<Table>>) {
+    process.admin_route("/debug/routes", move || {
+        let table = table.load_full();
+        let shown: Vec<Shown<'_>> = table.routes().map(|route| show(route)).collect();
+        let body = serde_json::to_vec_pretty(&shown).unwrap_or_default();
+        let mut response = AdminResponse::new(body.into());
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    });
+}
+
+fn show(route: &Route) -> Shown<'_> {
+    let endpoints = route.backend.endpoints();
+    Shown {
+        host: if route.host.is_empty() {
+            "*"
+        } else {
+            &route.host
+        },
+        path: &route.path,
+        path_type: match route.path_type {
+            PathType::Exact => "Exact",
+            PathType::Prefix => "Prefix",
+        },
+        ingress: route.ingress.to_string(),
+        field: &route.field,
+        service: route.backend.service.to_string(),
+        port: route.backend.port.to_string(),
+        protocol: format!("{:?}", route.backend.protocol),
+        https_redirect: match route.https_redirect {
+            HttpsRedirect::Never => None,
+            HttpsRedirect::With(status) => Some(status),
+        },
+        resolution: match endpoints.resolution {
+            Resolution::Slices => "EndpointSlices",
+            Resolution::Dns { .. } => "DNS",
+            Resolution::Missing => "missing",
+            Resolution::NotFound => "none",
+        },
+        endpoints: endpoints
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+    }
+}

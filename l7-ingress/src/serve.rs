@@ -1,0 +1,275 @@
+//! One client connection from accept to close: PROXY protocol, TLS, HTTP/1 or HTTP/2, drain.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::WaitForCancellationFuture;
+
+use crate::client::{Client, GuardedIo, Origin};
+use crate::forward;
+use crate::proxy_protocol;
+use crate::stream::{Socket, Stream};
+use crate::watchdog::Watchdog;
+use crate::worker::{LocalExecutor, Worker};
+
+/// What a client that knows that we speak HTTP/2 begins with (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What is read to tell HTTP/2 from HTTP/1; more of a first request is read later.
+const FIRST_READ: usize = 1024;
+/// How long an idle connection is spared when the worker drains: a request may be on its way.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
+/// The answer to a request in the clear on the TLS port, as nginx gives it.
+const PLAIN_ON_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
+connection: close\r\ncontent-length: 51\r\n\r\nThe plain HTTP request was sent to the HTTPS port.\r\n";
+
+/// Serves a connection until it ends.
+pub(crate) async fn connection(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, tls: bool) {
+    let address = peer;
+    if let Err(error) = serve(&worker, tcp, peer, tls).await {
+        tracing::debug!(client = %address, "connection ended: {error}");
+    }
+}
+
+/// Why a connection ended before a request could be served.
+#[derive(Debug, thiserror::Error)]
+enum ConnectionError {
+    #[error("the socket failed")]
+    Io(#[from] io::Error),
+    #[error("the client did not begin in time")]
+    Timeout(#[from] tokio::time::error::Elapsed),
+    #[error("bad PROXY protocol header: {0}")]
+    ProxyProtocol(#[from] proxy_protocol::ReadError),
+    #[error("TLS handshake failed: {0}")]
+    Handshake(#[source] io::Error),
+    #[error("HTTP failed: {0}")]
+    Http(#[from] hyper::Error),
+}
+
+async fn serve(
+    worker: &Rc<Worker>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    tls: bool,
+) -> Result<(), ConnectionError> {
+    tcp.set_nodelay(true)?;
+    let mut origin = Origin {
+        address: peer,
+        port: tcp.local_addr()?.port(),
+        proxied: false,
+    };
+    let mut socket = Socket::new(tcp);
+    if let Some(settings) = &worker.settings.proxy_protocol {
+        let read = proxy_protocol::read(&mut socket);
+        if let Some(ends) = timeout(settings.timeout, read).await?? {
+            let port = ends.destination.port();
+            origin = Origin {
+                address: ends.source,
+                port,
+                proxied: true,
+            };
+        }
+    }
+    if !tls {
+        let client = Client::new(origin, false, Instant::now());
+        return plain(worker, socket, client).await;
+    }
+    let stream = handshake(worker, socket).await?;
+    let session = stream.get_ref().1;
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    let client = Client::new(origin, true, Instant::now());
+    let stream = Stream::Tls(Box::new(stream.into()));
+    if http2 {
+        serve_http2(worker, stream, client).await
+    } else {
+        serve_http1(worker, stream, client, Bytes::new()).await
+    }
+}
+
+async fn handshake(
+    worker: &Worker,
+    socket: Socket,
+) -> Result<tokio_rustls::server::TlsStream<Socket>, ConnectionError> {
+    let acceptor = TlsAcceptor::from(Arc::clone(&worker.tls));
+    let handshake = acceptor.accept(socket).into_fallible();
+    match timeout(worker.settings.handshake_timeout, handshake).await? {
+        Ok(stream) => Ok(stream),
+        Err((error, mut socket)) => {
+            worker.metrics.handshake_errors.add(1);
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+            if let Some(rustls::Error::InvalidMessage(_)) = inner {
+                // Too late for a client that is not there any more.
+                let _ = socket.write_all(PLAIN_ON_TLS).await;
+                let _ = socket.shutdown().await;
+            }
+            Err(ConnectionError::Handshake(error))
+        }
+    }
+}
+
+/// Tells HTTP/2 with prior knowledge from HTTP/1 by the first bytes.
+async fn plain(
+    worker: &Rc<Worker>,
+    mut socket: Socket,
+    client: Arc<Client>,
+) -> Result<(), ConnectionError> {
+    let mut first = BytesMut::with_capacity(FIRST_READ);
+    let deadline = Instant::now() + worker.settings.client.head;
+    loop {
+        let read = socket.read_buf(&mut first);
+        if tokio::time::timeout_at(deadline, read).await?? == 0 {
+            return Ok(());
+        }
+        let seen = first.len().min(PREFACE.len());
+        if first[..seen] != PREFACE[..seen] {
+            return serve_http1(worker, Stream::Plain(socket), client, first.freeze()).await;
+        }
+        if seen == PREFACE.len() {
+            socket.unread(first.freeze());
+            return serve_http2(worker, Stream::Plain(socket), client).await;
+        }
+    }
+}
+
+async fn serve_http1(
+    worker: &Rc<Worker>,
+    stream: Stream,
+    client: Arc<Client>,
+    first: Bytes,
+) -> Result<(), ConnectionError> {
+    let settings = &worker.settings;
+    let io = GuardedIo::new(
+        stream,
+        Arc::clone(&client),
+        settings.client,
+        settings.limits,
+        first,
+    );
+    let service = service_fn(|request| forward::answer(worker, &client, request));
+    let mut connection = pin!(
+        http1::Builder::new()
+            .max_headers(settings.limits.fields)
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades()
+    );
+    let mut drain = Drain::new(worker);
+    let mut told = false;
+    poll_fn(|cx| {
+        if !told && drain.poll_http1(cx, &client).is_ready() {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await?;
+    Ok(())
+}
+
+async fn serve_http2(
+    worker: &Rc<Worker>,
+    stream: Stream,
+    client: Arc<Client>,
+) -> Result<(), ConnectionError> {
+    let limits = &worker.settings.http2;
+    let service = {
+        let (worker, client) = (Rc::clone(worker), Arc::clone(&client));
+        service_fn(move |request| {
+            let (worker, client) = (Rc::clone(&worker), Arc::clone(&client));
+            async move { forward::answer(&worker, &client, request).await }
+        })
+    };
+    let mut connection = pin!(
+        http2::Builder::new(LocalExecutor)
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.max_concurrent_streams)
+            .max_header_list_size(limits.max_header_list_size)
+            .max_pending_accept_reset_streams(limits.max_pending_resets)
+            .max_local_error_reset_streams(limits.max_error_resets)
+            .initial_stream_window_size(limits.stream_window)
+            .initial_connection_window_size(limits.connection_window)
+            .max_send_buf_size(limits.send_buffer)
+            .keep_alive_interval(limits.ping_interval)
+            .keep_alive_timeout(limits.ping_timeout)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let mut drain = Drain::new(worker);
+    let mut told = false;
+    poll_fn(|cx| {
+        if !told && drain.poll_http2(cx, &client).is_ready() {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await?;
+    Ok(())
+}
+
+/// Tells when a connection is to be wound up, at next to no cost while it is not.
+struct Drain<'w> {
+    worker: &'w Worker,
+    begins: Pin<Box<WaitForCancellationFuture<'w>>>,
+    armed: bool,
+    watchdog: Watchdog,
+}
+
+impl<'w> Drain<'w> {
+    fn new(worker: &'w Worker) -> Self {
+        let begins = Box::pin(worker.drain());
+        Self {
+            worker,
+            begins,
+            armed: false,
+            watchdog: Watchdog::default(),
+        }
+    }
+
+    /// Whether the worker drains. The task is woken when it begins to: it registers once, for its
+    /// waker stays the same.
+    fn has_begun(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.armed {
+            self.armed = true;
+            return self.begins.as_mut().poll(cx).is_ready();
+        }
+        self.worker.is_draining()
+    }
+
+    /// Ready when an HTTP/1 connection is to close after what it is doing. One that idles is given
+    /// a moment, for a request may be on its way: that one still gets its answer.
+    fn poll_http1(&mut self, cx: &mut Context<'_>, client: &Client) -> Poll<()> {
+        if !self.has_begun(cx) {
+            return Poll::Pending;
+        }
+        match client.idle_since() {
+            None => Poll::Ready(()),
+            Some(since) => self.watchdog.poll(cx, since + IDLE_GRACE),
+        }
+    }
+
+    /// Ready when an HTTP/2 connection is to send GOAWAY: the worker drains, or nothing has
+    /// happened for long.
+    fn poll_http2(&mut self, cx: &mut Context<'_>, client: &Client) -> Poll<()> {
+        if self.has_begun(cx) {
+            return Poll::Ready(());
+        }
+        match client.idle_since() {
+            None => Poll::Pending,
+            Some(since) => self
+                .watchdog
+                .poll(cx, since + self.worker.settings.client.keep_alive),
+        }
+    }
+}

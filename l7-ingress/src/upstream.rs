@@ -1,0 +1,142 @@
+//! A worker's way to the backends: which endpoints there are, which one is next, which connections
+//! are open. Nothing here is shared between workers.
+
+mod balance;
+mod connect;
+mod h1;
+mod h2;
+mod peer;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use l7_ingress_core::{Backend, BackendId, BackendProtocol, Balance, EndpointSet};
+use tokio::time::Instant;
+
+pub(crate) use connect::{ConnectError, Connector};
+pub(crate) use h1::{Connection, Exchange, ExchangeError, Framing, Patience, Sending, write_field};
+pub(crate) use h2::Connection as Http2Connection;
+pub(crate) use peer::{InFlight, KeepAlive, Peer};
+
+/// The endpoints that a worker knows.
+#[derive(Debug)]
+pub(crate) struct Upstreams {
+    keep_alive: KeepAlive,
+    all_idle: Rc<Cell<usize>>,
+    groups: RefCell<HashMap<BackendId, Rc<Group>, RandomState>>,
+    /// Backends that share an endpoint share its connections, latency and health.
+    peers: RefCell<HashMap<(SocketAddr, BackendProtocol), Weak<Peer>, RandomState>>,
+}
+
+/// The peers of one backend.
+#[derive(Debug)]
+pub(crate) struct Group {
+    backend: std::sync::Weak<Backend>,
+    balance: Balance,
+    endpoints: RefCell<Arc<EndpointSet>>,
+    peers: RefCell<Rc<[Rc<Peer>]>>,
+    turn: Cell<usize>,
+}
+
+impl Upstreams {
+    pub(crate) fn new(keep_alive: KeepAlive) -> Self {
+        Self {
+            keep_alive,
+            all_idle: Rc::default(),
+            groups: RefCell::default(),
+            peers: RefCell::default(),
+        }
+    }
+
+    /// The peers of `backend`, as of its endpoints now.
+    pub(crate) fn group(&self, backend: &Arc<Backend>, now: Instant) -> Rc<Group> {
+        let endpoints = backend.endpoints();
+        if let Some(group) = self.groups.borrow().get(&backend.id) {
+            if !Arc::ptr_eq(&group.endpoints.borrow(), &endpoints) {
+                *group.peers.borrow_mut() = self.peers_of(&endpoints, backend.protocol, now);
+                *group.endpoints.borrow_mut() = Arc::clone(&endpoints);
+            }
+            return Rc::clone(group);
+        }
+        let peers = self.peers_of(&endpoints, backend.protocol, now);
+        // Workers and replicas that start together must not all turn to the first endpoint.
+        let turn = Cell::new(fastrand::usize(..peers.len().max(1)));
+        let group = Rc::new(Group {
+            backend: Arc::downgrade(backend),
+            balance: backend.balance,
+            endpoints: RefCell::new(Arc::clone(&endpoints)),
+            peers: RefCell::new(peers),
+            turn,
+        });
+        self.groups
+            .borrow_mut()
+            .insert(backend.id, Rc::clone(&group));
+        group
+    }
+
+    fn peers_of(
+        &self,
+        endpoints: &EndpointSet,
+        protocol: BackendProtocol,
+        now: Instant,
+    ) -> Rc<[Rc<Peer>]> {
+        let mut known = self.peers.borrow_mut();
+        endpoints
+            .addresses
+            .iter()
+            .map(|address| {
+                let slot = known.entry((*address, protocol)).or_default();
+                slot.upgrade().unwrap_or_else(|| {
+                    let all_idle = Rc::clone(&self.all_idle);
+                    let peer = Peer::new(*address, protocol, self.keep_alive, all_idle, now);
+                    let peer = Rc::new(peer);
+                    *slot = Rc::downgrade(&peer);
+                    peer
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets backends that are gone and closes connections that have idled too long.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.groups
+            .borrow_mut()
+            .retain(|_, group| group.backend.strong_count() > 0);
+        let peers: Vec<Rc<Peer>> = self
+            .peers
+            .borrow()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for peer in peers {
+            peer.sweep(now);
+        }
+        self.peers
+            .borrow_mut()
+            .retain(|_, peer| peer.strong_count() > 0);
+    }
+
+    /// How many connections idle.
+    pub(crate) fn idle(&self) -> usize {
+        self.all_idle.get()
+    }
+}
+
+impl Group {
+    /// The next endpoint to try, none of `tried`.
+    pub(crate) fn pick(&self, tried: &[Rc<Peer>], now: Instant) -> Option<Rc<Peer>> {
+        let peers = Rc::clone(&self.peers.borrow());
+        match self.balance {
+            Balance::RoundRobin => {
+                let turn = self.turn.get();
+                self.turn.set(turn.wrapping_add(1));
+                balance::round_robin(&peers, turn, tried, now)
+            }
+            Balance::Ewma => balance::ewma(&peers, |n| fastrand::usize(..n), tried, now),
+        }
+    }
+}

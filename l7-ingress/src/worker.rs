@@ -1,0 +1,258 @@
+//! A worker: one thread that accepts, serves and forwards, and shares nothing with the others but
+//! the snapshot of the table.
+//!
+//! ```text
+//!              ArcSwap<Table>  ◀── control loop
+//!        ┌───────────┼───────────┐
+//!   worker 0     worker 1     worker N      each: listeners (SO_REUSEPORT), connections,
+//!                                           pools, counters, one thread, one event loop
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Cache};
+use daemon::Shutdown;
+use foldhash::fast::RandomState;
+use http::Method;
+use l7_ingress_core::{Route, Table};
+use rustls::ServerConfig;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::{Instant, interval};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+
+use crate::access_log::AccessLog;
+use crate::listen::{self, Listeners};
+use crate::metrics::{Sample, Series, WorkerMetrics};
+use crate::settings::ProxySettings;
+use crate::upstream::{Connector, Upstreams};
+
+/// How often idle connections are looked over and stale caches dropped.
+const SWEEP: Duration = Duration::from_secs(5);
+/// How long a log line may wait to be handed over.
+const LOG_FLUSH: Duration = Duration::from_millis(200);
+/// How often the end of the last connection is looked for while draining.
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
+
+/// What a worker is made from; crosses to its thread.
+pub(crate) struct Seed {
+    pub(crate) settings: Arc<ProxySettings>,
+    pub(crate) table: Arc<ArcSwap<Table>>,
+    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) connector: Connector,
+    pub(crate) listeners: Listeners,
+    pub(crate) metrics: Arc<WorkerMetrics>,
+    pub(crate) log: AccessLog,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Series by the route's address: routes of replaced tables are swept out.
+type SeriesCache = HashMap<(*const Route, Method, u16), (Arc<Route>, Arc<Series>), RandomState>;
+
+/// A worker's own state.
+pub(crate) struct Worker {
+    pub(crate) settings: Arc<ProxySettings>,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) connector: Connector,
+    pub(crate) metrics: Arc<WorkerMetrics>,
+    pub(crate) log: AccessLog,
+    pub(crate) tls: Arc<ServerConfig>,
+    table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
+    series: RefCell<SeriesCache>,
+    connections: Cell<usize>,
+    draining: Cell<bool>,
+    drain: CancellationToken,
+    /// Wakes those who wait for a connection to end.
+    room: Notify,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    fn new(seed: Seed) -> (Rc<Self>, Listeners, Shutdown) {
+        let worker = Rc::new(Self {
+            upstreams: Upstreams::new(seed.settings.keep_alive),
+            settings: seed.settings,
+            connector: seed.connector,
+            metrics: seed.metrics,
+            log: seed.log,
+            tls: seed.tls,
+            table: RefCell::new(Cache::new(seed.table)),
+            series: RefCell::default(),
+            connections: Cell::new(0),
+            draining: Cell::new(false),
+            drain: CancellationToken::new(),
+            room: Notify::new(),
+        });
+        (worker, seed.listeners, seed.shutdown)
+    }
+
+    /// The table of the moment; a request loads it once.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        Arc::clone(self.table.borrow_mut().load())
+    }
+
+    /// Adds a request to its series.
+    pub(crate) fn count(&self, route: &Arc<Route>, method: &Method, status: u16, sample: &Sample) {
+        let mut cache = self.series.borrow_mut();
+        let key = (Arc::as_ptr(route), method.clone(), status);
+        let (_, series) = cache.entry(key).or_insert_with(|| {
+            let series = self.metrics.series(route, known_method(method), status);
+            (Arc::clone(route), series)
+        });
+        series.add(sample);
+    }
+
+    /// Whether connections are to be closed when their requests are answered.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Ends when the worker begins to drain.
+    pub(crate) fn drain(&self) -> WaitForCancellationFuture<'_> {
+        self.drain.cancelled()
+    }
+
+    /// Ends when a connection that was one too many has ended.
+    pub(crate) fn room(&self) -> Notified<'_> {
+        self.room.notified()
+    }
+
+    /// How many connections it serves.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.get()
+    }
+
+    /// Counts a connection for as long as the result lives.
+    pub(crate) fn connection(self: &Rc<Self>) -> Counted {
+        self.connections.set(self.connections.get() + 1);
+        self.metrics.accepted.add(1);
+        self.metrics.active.add(1);
+        Counted {
+            worker: Rc::clone(self),
+            tunnel: false,
+        }
+    }
+
+    /// Counts a client's connection that goes on as a tunnel.
+    pub(crate) fn tunnel(self: &Rc<Self>) -> Counted {
+        self.connections.set(self.connections.get() + 1);
+        self.metrics.active.add(1);
+        self.metrics.tunnels.add(1);
+        Counted {
+            worker: Rc::clone(self),
+            tunnel: true,
+        }
+    }
+
+    fn sweep(&self, now: Instant) {
+        self.upstreams.sweep(now);
+        self.metrics.idle_upstream.set(self.upstreams.idle() as u64);
+        // Only this cache still holds a route whose table is gone.
+        self.series
+            .borrow_mut()
+            .retain(|_, (route, _)| Arc::strong_count(route) > 1);
+    }
+}
+
+/// Methods are a label: what clients make up is not.
+fn known_method(method: &Method) -> &str {
+    match method.as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PATCH") => known,
+        _ => "OTHER",
+    }
+}
+
+/// A connection that counts.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    worker: Rc<Worker>,
+    tunnel: bool,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        worker.connections.set(worker.connections.get() - 1);
+        worker.metrics.active.sub(1);
+        if self.tunnel {
+            worker.metrics.tunnels.sub(1);
+        }
+        if worker.connections.get() + 1 == worker.settings.max_connections {
+            worker.room.notify_waiters();
+        }
+    }
+}
+
+/// Runs hyper's tasks on the worker's own thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalExecutor;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// Runs a worker on this thread until it has drained.
+///
+/// # Errors
+/// When the event loop cannot be made.
+pub(crate) fn run(seed: Seed) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(async {
+        let (worker, listeners, shutdown) = Worker::new(seed);
+        let accepting = listen::start(&worker, listeners)?;
+        tokio::task::spawn_local(housekeeping(Rc::clone(&worker)));
+        shutdown.accepting_ends().await;
+        drop(accepting);
+        worker.draining.set(true);
+        worker.drain.cancel();
+        tokio::select! {
+            () = drained(&worker) => {}
+            () = shutdown.deadline() => {
+                let forced = worker.connections();
+                worker.metrics.drain_forced.add(forced as u64);
+                tracing::warn!("cut {forced} connections at the drain deadline");
+            }
+        }
+        worker.log.flush();
+        Ok(())
+    })
+}
+
+async fn drained(worker: &Worker) {
+    let mut check = interval(DRAIN_CHECK);
+    while worker.connections() > 0 {
+        check.tick().await;
+    }
+}
+
+async fn housekeeping(worker: Rc<Worker>) {
+    let mut sweep = interval(SWEEP);
+    let mut flush = interval(LOG_FLUSH);
+    loop {
+        tokio::select! {
+            now = sweep.tick() => worker.sweep(now),
+            _ = flush.tick(), if worker.log.is_on() => worker.log.flush(),
+        }
+    }
+}
