@@ -88,12 +88,13 @@ async fn start_backends(ports: &[u16]) -> Result<()> {
             ingress: service.to_owned(),
             pod: pod.to_owned(),
         };
-        echo::start(SocketAddr::from(([127, 0, 0, 1], *port)), identity)
-            .await
-            .context(
-                "a backend's port is taken; choose others with --backends A,B,C \
-                 and name the same in the penstock.dev/endpoints annotations of the manifests",
-            )?;
+        let address = SocketAddr::from(([127, 0, 0, 1], *port));
+        echo::start(address, identity).await.with_context(|| {
+            format!(
+                "{address} is for a backend; choose other ports with --backends A,B,C, \
+                 and in the penstock.dev/endpoints annotations of the manifests"
+            )
+        })?;
     }
     Ok(())
 }

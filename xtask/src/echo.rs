@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -45,9 +45,7 @@ struct Seen<'a> {
 
 /// Binds `address` and serves for as long as the runtime lives.
 pub(crate) async fn start(address: SocketAddr, identity: Identity) -> Result<()> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("{address}"))?;
+    let listener = TcpListener::bind(address).await?;
     tokio::spawn(accept(listener, Arc::new(identity)));
     Ok(())
 }
