@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Change ─▶ apply: take in, mark the hosts it touches ─▶ compile: those hosts anew ─▶ Table
-//!                        │                                     │ one shard copied per host
+//!                        │                                     │ one path of the trie copied per host
 //!                        └ endpoints only ─▶ Backend::publish  └ Problems, by what they came from
 //! ```
 //! The same objects give the same table and the same problems, in whatever order they came, but for
@@ -38,7 +38,7 @@ use self::services::Services;
 use self::users::{IngressId, Users};
 use crate::certificate::{Certificate, SecretData};
 use crate::class::{Classes, IngressClass};
-use crate::table::{Host, Shards};
+use crate::table::{Host, Hosts};
 use crate::{Backend, BackendId, BackendProtocol, Ingress, Settings, Table};
 
 /// One object as it is now; `None` when it is gone.
@@ -109,7 +109,7 @@ pub struct Compiler {
     /// The Ingresses that speak of each host pattern.
     hosts: BTreeMap<Arc<str>, Users>,
     catch_alls: BTreeMap<CatchAllRank, IngressId>,
-    shards: Shards,
+    table: Hosts,
     certified: BTreeMap<Arc<str>, Vec<Arc<Certificate>>>,
     problems: BTreeMap<Source, Vec<Problem>>,
     dirty: BTreeSet<Arc<str>>,
@@ -140,6 +140,7 @@ impl Compiler {
             default_certificate,
             not_found: Arc::new(not_found),
             names,
+            table: Hosts::new(settings.hash_seed),
             settings,
             secrets,
             classes: Classes::default(),
@@ -147,7 +148,6 @@ impl Compiler {
             services: Services::default(),
             hosts: BTreeMap::new(),
             catch_alls: BTreeMap::new(),
-            shards: Shards::default(),
             certified: BTreeMap::new(),
             problems: BTreeMap::new(),
             problems_changed: false,
@@ -209,7 +209,7 @@ impl Compiler {
         outcome.externals_changed = self.services.publish();
         if !dirty.is_empty() || outcome.table.is_some() {
             let default = Arc::clone(&self.default_certificate);
-            outcome.table = Some(Arc::new(Table::new(self.shards.clone(), default)));
+            outcome.table = Some(Arc::new(Table::new(self.table.clone(), default)));
         }
         outcome.problems_changed = std::mem::take(&mut self.problems_changed);
         self.names.sweep();
@@ -506,7 +506,7 @@ impl Compiler {
             }) => (Some(host), certificates, problems),
             None => (None, Vec::new(), Vec::new()),
         };
-        let old = self.shards.set(pattern, host);
+        let old = self.table.set(pattern, host);
         for route in old.iter().flat_map(|old| Host::routes(old)) {
             self.services.release(&route.backend);
         }

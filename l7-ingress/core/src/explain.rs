@@ -293,10 +293,7 @@ fn answer(
         reason: reason.to_owned(),
     };
     let Some(route) = route else {
-        return status(
-            404,
-            "nothing is configured for it, and there is no default backend",
-        );
+        return status(404, "no rule matches, and there is no default backend");
     };
     if let (HttpsRedirect::With(code), false) = (route.https_redirect, query.https) {
         return Answer::Redirect(code);
@@ -311,7 +308,10 @@ fn answer(
         });
     }
     match &endpoints.resolution {
-        Resolution::NotFound => status(404, "no path matches, and there is no default backend"),
+        Resolution::NotFound => status(
+            404,
+            "no path of the host matches, and there is no default backend",
+        ),
         Resolution::Missing => status(503, "the Service or its port does not exist or is refused"),
         Resolution::Slices if none => status(503, "no endpoint is ready"),
         Resolution::Slices | Resolution::Dns { .. } => Answer::Forward(Arc::clone(backend)),
@@ -338,7 +338,7 @@ impl fmt::Display for Step {
                 write!(f, "certificate  {name}: ")?;
                 match pattern {
                     Some(pattern) => write!(f, "Secret {} by {pattern}", join(secrets)),
-                    None => f.write_str("the default certificate; no usable one for this name"),
+                    None => f.write_str("the default certificate, no other is good for it"),
                 }
             }
             Self::Host { pattern, verdict } => match pattern.as_str() {
@@ -357,7 +357,7 @@ impl fmt::Display for Step {
                 let origin = Origin(ingress, field);
                 write!(
                     f,
-                    "conflict     {origin}: says the same, but is not the oldest"
+                    "conflict     {origin}: wants the same path, and is younger or stands later"
                 )
             }
             Self::Unserved { ingress, reason } => {
@@ -418,10 +418,13 @@ struct Origin<'a>(&'a ObjectName, &'a str);
 impl fmt::Display for Origin<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(ingress, field) = self;
-        if ingress.name.is_empty() {
-            f.write_str("the controller's default backend")
-        } else {
-            write!(f, "Ingress {ingress} {field}")
+        match (ingress.name.is_empty(), *field) {
+            (true, _) => f.write_str("the controller's default backend"),
+            (false, "") => write!(
+                f,
+                "the controller's default backend, as Ingress {ingress} sets it"
+            ),
+            (false, field) => write!(f, "Ingress {ingress} {field}"),
         }
     }
 }
@@ -431,7 +434,7 @@ impl fmt::Display for HostVerdict {
         f.write_str(match self {
             Self::Chosen => "chosen",
             Self::LessSpecific => "not asked, a more specific host has rules",
-            Self::Absent => "no rules",
+            Self::Absent => "nobody has rules for it",
         })
     }
 }

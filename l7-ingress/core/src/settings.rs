@@ -33,6 +33,8 @@ pub struct Settings {
     pub force_ssl_redirect: bool,
     /// How endpoints are chosen.
     pub balance: Balance,
+    /// What hosts are hashed with. Random, if those who write Ingresses are not trusted.
+    pub hash_seed: u64,
 }
 
 impl Default for Settings {
@@ -54,6 +56,7 @@ impl Default for Settings {
             ssl_redirect: true,
             force_ssl_redirect: false,
             balance: Balance::RoundRobin,
+            hash_seed: 0,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What the proxy reads: hosts, their routes, their certificates. Immutable once published.
 //!
-//! Hosts are spread over shards that successive tables share: publishing a change of one host copies one
+//! Hosts are spread over hosts that successive tables share: publishing a change of one host copies one
 //! shard, however many hosts there are.
 
 mod backend;
 mod host;
+mod hosts;
 mod paths;
 
 use std::sync::Arc;
@@ -13,19 +14,20 @@ use model::ObjectName;
 use rustls::sign::CertifiedKey;
 
 pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Resolution};
-pub(crate) use host::{Host, Shards, wildcard_of};
+pub(crate) use host::{Host, wildcard_of};
+pub(crate) use hosts::Hosts;
 
 /// The routing table.
 #[derive(Debug, Default)]
 pub struct Table {
-    shards: Shards,
+    hosts: Hosts,
     default_certificates: Box<[Arc<CertifiedKey>]>,
 }
 
 impl Table {
-    pub(crate) fn new(shards: Shards, default_certificate: Arc<CertifiedKey>) -> Self {
+    pub(crate) fn new(hosts: Hosts, default_certificate: Arc<CertifiedKey>) -> Self {
         Self {
-            shards,
+            hosts,
             default_certificates: Box::new([default_certificate]),
         }
     }
@@ -49,8 +51,8 @@ impl Table {
     #[must_use]
     pub fn certificates(&self, sni: Option<&str>) -> &[Arc<CertifiedKey>] {
         let named = |name: &str| {
-            let exact = self.shards.exact(name).and_then(Host::certificates);
-            exact.or_else(|| self.shards.wildcard(name)?.certificates())
+            let exact = self.hosts.exact(name).and_then(Host::certificates);
+            exact.or_else(|| self.hosts.wildcard(name)?.certificates())
         };
         sni.and_then(named)
             .filter(|certificates| !certificates.is_empty())
@@ -59,7 +61,7 @@ impl Table {
 
     /// Every route, by host, in the order in which they are tried.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        let mut hosts: Vec<&Host> = self.shards.iter().collect();
+        let mut hosts: Vec<&Host> = self.hosts.iter().collect();
         hosts.sort_unstable_by_key(|host| host.pattern());
         hosts.into_iter().flat_map(Host::routes)
     }
@@ -67,15 +69,15 @@ impl Table {
     /// How many host patterns there are.
     #[must_use]
     pub fn host_count(&self) -> usize {
-        self.shards.iter().filter(|host| host.is_served()).count()
+        self.hosts.iter().filter(|host| host.is_served()).count()
     }
 
     /// The rules that answer for `host`.
     pub(crate) fn host<'t>(&'t self, host: &str) -> Option<&'t Host> {
         let served = |found: Option<&'t Host>| found.filter(|host| host.is_served());
-        served(self.shards.exact(host))
-            .or_else(|| served(self.shards.wildcard(host)))
-            .or_else(|| self.shards.exact(""))
+        served(self.hosts.exact(host))
+            .or_else(|| served(self.hosts.wildcard(host)))
+            .or_else(|| self.hosts.exact(""))
     }
 }
 
@@ -113,7 +115,8 @@ pub struct Route {
     /// The Ingress it was written in; empty for the controller's own default backend on a host that no Ingress
     /// names.
     pub ingress: ObjectName,
-    /// The field it was written in, as in `spec.rules[0].http.paths[1]` or `spec.defaultBackend`.
+    /// The field it was written in, as in `spec.rules[0].http.paths[1]` or `spec.defaultBackend`; empty for
+    /// the controller's own default backend.
     pub field: Arc<str>,
     /// The host pattern, canonical; empty for rules without one.
     pub host: Arc<str>,

@@ -122,7 +122,8 @@ impl Scope<'_> {
         if let Some((ingress, backend)) = own.next() {
             let backend = self.backend(ingress, backend, DEFAULT_BACKEND);
             let redirect = self.redirect(ingress, has_tls);
-            return Some(self.fallback(pattern, &ingress.name, backend, redirect));
+            let origin = (&ingress.name, DEFAULT_BACKEND);
+            return Some(self.fallback(pattern, origin, backend, redirect));
         }
         let redirect = self.redirect(owner, has_tls);
         let backend = self.controllers_backend();
@@ -130,7 +131,7 @@ impl Scope<'_> {
             return None;
         }
         let backend = backend.unwrap_or_else(|| Arc::clone(self.not_found));
-        Some(self.fallback(pattern, &owner.name, backend, redirect))
+        Some(self.fallback(pattern, (&owner.name, ""), backend, redirect))
     }
 
     /// What answers where no host matches.
@@ -143,23 +144,24 @@ impl Scope<'_> {
         if let Some((ingress, backend)) = wanted {
             let backend = self.backend(ingress, backend, DEFAULT_BACKEND);
             let redirect = self.redirect(ingress, false);
-            return Some(self.fallback(pattern, &ingress.name, backend, redirect));
+            let origin = (&ingress.name, DEFAULT_BACKEND);
+            return Some(self.fallback(pattern, origin, backend, redirect));
         }
         let backend = self.controllers_backend()?;
         let nobody = ObjectName::new("", "");
-        Some(self.fallback(pattern, &nobody, backend, HttpsRedirect::Never))
+        Some(self.fallback(pattern, (&nobody, ""), backend, HttpsRedirect::Never))
     }
 
     fn fallback(
         &mut self,
         pattern: &Arc<str>,
-        ingress: &ObjectName,
+        (ingress, field): (&ObjectName, &str),
         backend: Arc<Backend>,
         https_redirect: HttpsRedirect,
     ) -> Arc<Route> {
         Arc::new(Route {
             ingress: ingress.clone(),
-            field: self.names.get(DEFAULT_BACKEND),
+            field: self.names.get(field),
             host: Arc::clone(pattern),
             path: "/".into(),
             path_type: PathType::Prefix,

@@ -14,7 +14,7 @@ use crate::{Backend, Ingress, Route};
 impl Compiler {
     /// What was compiled for one host pattern.
     pub(crate) fn pattern(&self, pattern: &str) -> Option<&Host> {
-        self.shards.pattern(pattern)
+        self.table.pattern(pattern)
     }
 
     /// The Secrets whose certificates are served for one host pattern.
@@ -31,6 +31,9 @@ impl Compiler {
 
     /// The Ingresses that wanted what `route` has, and where, oldest first.
     pub(crate) fn conflicts(&self, route: &Route) -> Vec<(ObjectName, String)> {
+        if route.field.is_empty() || &*route.field == DEFAULT_BACKEND {
+            return Vec::new();
+        }
         let users = self.hosts.get(&route.host).into_iter();
         let mut ingresses: Vec<&Accepted> = users
             .flat_map(|users| users.iter())
@@ -50,9 +53,6 @@ impl Compiler {
                     fields.filter(|field| ingress.name != route.ingress || **field != *route.field);
                 losers.extend(lost.map(|field| (ingress.name.clone(), field)));
             }
-        }
-        if &*route.field == DEFAULT_BACKEND {
-            losers.clear();
         }
         losers
     }

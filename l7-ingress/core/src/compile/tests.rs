@@ -3,6 +3,8 @@
 mod accept;
 mod classes;
 mod conformance;
+mod explanations;
+mod properties;
 mod routes;
 mod services;
 mod tls;

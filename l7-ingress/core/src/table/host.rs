@@ -1,8 +1,7 @@
-//! One host pattern's routes and certificates, and the sharded map of all of them.
+//! One host pattern's routes and certificates.
 
 use std::sync::Arc;
 
-use foldhash::quality::FixedState;
 use rustls::sign::CertifiedKey;
 
 use super::paths::PathIndex;
@@ -81,91 +80,9 @@ pub(crate) fn wildcard_of(host: &str) -> Option<&str> {
 }
 
 /// Under which key a pattern is kept: wildcards without their star, so that a lookup needs no new string.
-fn key(pattern: &str) -> &str {
+pub(super) fn key(pattern: &str) -> &str {
     match pattern.strip_prefix('*') {
         Some(rest) if rest.starts_with('.') => rest,
         _ => pattern,
-    }
-}
-
-#[expect(
-    clippy::disallowed_types,
-    reason = "looked up by key; what iterates over it sorts or counts"
-)]
-type Shard = std::collections::HashMap<Arc<str>, Arc<Host>, FixedState>;
-
-/// As many shards as keep both the copy of one (hosts / shards) and the copy of their list short.
-const SHARDS: usize = 1024;
-
-/// A map from pattern to [`Host`] whose clone shares everything and whose change copies one shard.
-#[derive(Clone, Debug)]
-pub(crate) struct Shards {
-    shards: Box<[Arc<Shard>]>,
-    hasher: FixedState,
-}
-
-impl Default for Shards {
-    fn default() -> Self {
-        let empty = Arc::new(Shard::default());
-        Self {
-            shards: vec![empty; SHARDS].into(),
-            hasher: FixedState::default(),
-        }
-    }
-}
-
-impl Shards {
-    /// The entry of an exact name. A name as odd as a wildcard's key is no host.
-    pub(super) fn exact(&self, name: &str) -> Option<&Host> {
-        self.get(name).filter(|_| !name.starts_with('.'))
-    }
-
-    /// The entry of the wildcard that covers `name`.
-    pub(super) fn wildcard(&self, name: &str) -> Option<&Host> {
-        self.get(wildcard_of(name)?)
-    }
-
-    /// The entry of one host pattern, itself a wildcard perhaps.
-    pub(crate) fn pattern(&self, pattern: &str) -> Option<&Host> {
-        self.get(key(pattern))
-            .filter(|host| host.pattern() == pattern)
-    }
-
-    fn get(&self, key: &str) -> Option<&Host> {
-        self.shards
-            .get(self.index(key))
-            .and_then(|shard| shard.get(key))
-            .map(Arc::as_ref)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Host> {
-        self.shards
-            .iter()
-            .flat_map(|shard| shard.values().map(Arc::as_ref))
-    }
-
-    /// Puts the host of `pattern` in place, or takes it away; returns what was there.
-    pub(crate) fn set(&mut self, pattern: &str, host: Option<Host>) -> Option<Arc<Host>> {
-        let key = key(pattern);
-        let index = self.index(key);
-        let shard = self.shards.get_mut(index)?;
-        match host {
-            Some(host) => {
-                let name = match key.len() == pattern.len() {
-                    true => Arc::clone(&host.pattern),
-                    false => key.into(),
-                };
-                Arc::make_mut(shard).insert(name, Arc::new(host))
-            }
-            None if shard.contains_key(key) => Arc::make_mut(shard).remove(key),
-            None => None,
-        }
-    }
-
-    fn index(&self, key: &str) -> usize {
-        use std::hash::BuildHasher;
-        let hash = self.hasher.hash_one(key.as_bytes());
-        // The maps use the low and the top bits of the same hash of the same key: take some from between.
-        usize::try_from(hash >> 32).unwrap_or_default() % SHARDS
     }
 }

@@ -39,6 +39,10 @@ impl Entry {
     }
 
     fn path<'r>(&self, routes: &'r [Arc<Route>]) -> &'r [u8] {
+        // The root, all that most hosts have, needs no look at its route.
+        if self.length == 0 {
+            return &[];
+        }
         route(routes, self.any())
             .and_then(|route| route.path.as_bytes().get(..self.length as usize))
             .unwrap_or_default()

@@ -1,6 +1,6 @@
 //! A cluster written as YAML, and the questions that tests ask of its table.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::api::core::v1 as core_v1;
@@ -151,11 +151,15 @@ pub(super) fn object(name: &str) -> ObjectName {
 
 /// A self-signed certificate that calls itself `default`.
 pub(super) fn default_certificate() -> Arc<CertifiedKey> {
+    Arc::clone(&DEFAULT_CERTIFICATE)
+}
+
+static DEFAULT_CERTIFICATE: LazyLock<Arc<CertifiedKey>> = LazyLock::new(|| {
     let (chain, key) = pem("default", &["ingress.local"]);
     let data = SecretData::read(&secret("x", &chain, &key)).unwrap();
     let certificate = Certificate::read(&object("x/x"), &data).unwrap();
     certificate.key
-}
+});
 
 /// An ECDSA certificate and its key as PEM.
 pub(super) fn pem(common_name: &str, names: &[&str]) -> (String, String) {
