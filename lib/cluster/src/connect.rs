@@ -110,7 +110,13 @@ impl Cluster {
                 let client = Client::try_from(config)
                     .map_err(|error| ConnectError::Client(Box::new(error)))?;
                 let (_, findings) = state::channel(Arc::default());
-                Ok(Self::new(client, flags, process, metrics, findings))
+                Ok(Self::new(
+                    client,
+                    &flags.namespace,
+                    process,
+                    metrics,
+                    findings,
+                ))
             }
         }
     }
@@ -123,13 +129,13 @@ impl Cluster {
     pub fn with_client(client: Client, process: &Process) -> Result<Self, ConnectError> {
         let metrics = Metrics::register(process.registry())?;
         let (_, findings) = state::channel(Arc::default());
-        let flags = Flags::manifests("");
-        Ok(Self::new(client, &flags, process, metrics, findings))
+        let namespace = client.default_namespace().to_owned();
+        Ok(Self::new(client, &namespace, process, metrics, findings))
     }
 
     fn new(
         client: Client,
-        flags: &Flags,
+        namespace: &str,
         process: &Process,
         metrics: Metrics,
         findings: state::Receiver<Arc<[Finding]>>,
@@ -138,7 +144,7 @@ impl Cluster {
         Self {
             problems: Problems::start(events.clone(), process, metrics.clone()),
             process: process.clone(),
-            namespace: flags.namespace.clone(),
+            namespace: namespace.to_owned(),
             api_addr: None,
             client,
             metrics,
@@ -160,7 +166,7 @@ impl Cluster {
         manifests::publish(&folder, &sender, &metrics.manifest_problems);
         let gauge = metrics.manifest_problems.clone();
         let client = api.client(&flags.namespace);
-        let mut cluster = Self::new(client, flags, process, metrics, findings);
+        let mut cluster = Self::new(client, &flags.namespace, process, metrics, findings);
 
         let services = cluster.watch(Selection::all(), Annotated::read);
         let mut maker = Maker::new(api.clone(), services);
@@ -284,7 +290,7 @@ async fn kubeconfig(file: &Path) -> Result<Config, ConnectError> {
 async fn load(root: &Path, api: &ApiServer) -> Result<Folder, ConnectError> {
     let mut folder = Folder::new(root.to_owned(), api.clone());
     let folder = tokio::task::spawn_blocking(move || {
-        folder.reload(&Changed::All);
+        folder.reload(&Changed::all());
         folder
     });
     Ok(folder.await?)

@@ -13,7 +13,7 @@ use kube::{Client, ResourceExt as _};
 use model::ObjectRef;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 
@@ -108,20 +108,13 @@ enum WriteError {
 
 impl Writer {
     async fn run(self, mut reports: mpsc::Receiver<Report>) {
-        // The burst: ticks that were missed while there was nothing to write are caught up with.
-        let mut pace = tokio::time::interval(PACE);
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut burst = BURST;
         let mut failing = false;
+        // When the next Event would be due if there were no burst (GCRA).
+        let mut due = Instant::now();
         while let Some(report) = reports.recv().await {
-            if burst == 0 {
-                pace.tick().await;
-            } else {
-                burst -= 1;
-            }
-            if reports.is_empty() {
-                burst = BURST.min(burst + 1);
-            }
+            let begin = due.checked_sub(PACE * BURST).unwrap_or(due);
+            tokio::time::sleep_until(begin).await;
+            due = due.max(Instant::now()) + PACE;
             let written = tokio::time::timeout(ANSWER_TIMEOUT, self.write(&report)).await;
             match written.unwrap_or(Err(WriteError::Silent)) {
                 Ok(()) => failing = false,

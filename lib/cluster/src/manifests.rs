@@ -11,6 +11,7 @@ mod folder;
 mod locate;
 mod pending;
 mod scan;
+mod texts;
 mod watcher;
 
 pub use finding::Finding;

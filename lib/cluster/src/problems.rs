@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use daemon::Process;
-use model::{ObjectRef, Problem};
+use model::{ObjectRef, Problem, Severity};
 use tokio::sync::watch;
 
 use crate::events::{EventKind, Events, Report};
@@ -126,8 +126,9 @@ impl Reporter {
         while let Some((object, reason)) = self.untold.pop_first() {
             let messages: Vec<String> = self
                 .known
-                .iter()
-                .filter(|problem| problem.object == object && problem.reason == reason)
+                .range(first_of(&object)..)
+                .take_while(|problem| problem.object == object)
+                .filter(|problem| problem.reason == reason)
                 .map(|problem| format!("{}: {}", problem.field, problem.message))
                 .collect();
             if !messages.is_empty() {
@@ -140,5 +141,16 @@ impl Reporter {
             }
         }
         None
+    }
+}
+
+/// Before all problems of an object.
+fn first_of(object: &ObjectRef) -> Problem {
+    Problem {
+        object: object.clone(),
+        field: String::new(),
+        reason: "",
+        message: String::new(),
+        severity: Severity::Warning,
     }
 }

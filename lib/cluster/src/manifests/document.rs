@@ -1,9 +1,12 @@
 //! From the text of a file to its documents, and from a document to the objects in it.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
 
 use apiserver::ObjectId;
 use serde_json::Value;
+
+use super::Finding;
 
 /// One document of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,11 +64,11 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// Which object it is, and a digest of what is said of it.
-    pub(super) fn content(&self) -> (ObjectId, u64) {
+    /// A digest of what is said of the object.
+    pub(super) fn content(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.object.hash(&mut hasher);
-        (self.id.clone(), hasher.finish())
+        hasher.finish()
     }
 }
 
@@ -85,6 +88,17 @@ impl Fault {
             line: None,
             field: String::new(),
             message,
+        }
+    }
+
+    /// The same as a finding in a document that begins on line `begin` of its file.
+    pub(super) fn found(self, file: &Path, document: usize, begin: u64) -> Finding {
+        Finding {
+            file: file.to_owned(),
+            document,
+            line: self.line.map(|line| begin + line.saturating_sub(1)),
+            field: self.field,
+            message: self.message,
         }
     }
 }

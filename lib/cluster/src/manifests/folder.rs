@@ -1,17 +1,17 @@
 //! What the files of a folder say, and what of it is in the embedded API.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use apiserver::{ApiServer, ObjectId, Status};
-use serde_json::Value;
 
 use super::Finding;
-use super::document::{self, Fault, Item};
+use super::document::{self, Document, Fault, Item};
 use super::locate;
 use super::scan::{self, Stamp};
+use super::texts::{self, Place, Texts};
 
 /// What the files of a folder say, and what of it is in the embedded API.
 ///
@@ -22,24 +22,37 @@ use super::scan::{self, Stamp};
 pub(crate) struct Folder {
     root: PathBuf,
     api: ApiServer,
-    files: BTreeMap<PathBuf, File>,
-    /// Every document that defines an object, in the order in which they win.
-    definitions: BTreeMap<ObjectId, BTreeSet<Place>>,
-    applied: BTreeMap<ObjectId, Applied>,
+    files: BTreeMap<Arc<Path>, File>,
+    /// Every place that defines an object, sorted: the first wins.
+    definitions: BTreeMap<Id, Vec<Place>>,
+    applied: BTreeMap<Id, Applied>,
     /// Objects whose definition is not, or not the only one, in effect.
-    contested: BTreeMap<ObjectId, Vec<Finding>>,
+    contested: BTreeMap<Id, Vec<Finding>>,
     /// Set while the folder itself cannot be read.
     unreadable: Option<Finding>,
 }
 
 /// What changed in the folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Changed {
-    /// Perhaps everything.
-    All,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changed {
     /// These files, which may be gone.
-    Files(BTreeSet<PathBuf>),
+    pub(crate) files: BTreeSet<PathBuf>,
+    /// And any other.
+    pub(crate) all: bool,
 }
+
+impl Changed {
+    /// Anything may have changed.
+    pub(crate) fn all() -> Self {
+        Self {
+            files: BTreeSet::new(),
+            all: true,
+        }
+    }
+}
+
+/// Shared: an object is named in several maps, and there are many objects.
+type Id = Arc<ObjectId>;
 
 #[derive(Debug, Default)]
 struct File {
@@ -49,7 +62,7 @@ struct File {
     illegible: bool,
     findings: Vec<Finding>,
     /// The objects that are in the API as this file said.
-    owns: BTreeSet<ObjectId>,
+    owns: BTreeSet<Id>,
 }
 
 /// A document that was read.
@@ -57,28 +70,18 @@ struct File {
 struct Entry {
     number: usize,
     digest: u64,
-    objects: Vec<(ObjectId, Content)>,
+    objects: Vec<(Id, Content)>,
     fault: Option<Fault>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    file: PathBuf,
-    document: usize,
-    item: usize,
 }
 
 #[derive(Debug)]
 struct Applied {
-    file: PathBuf,
+    file: Arc<Path>,
     content: Content,
 }
 
 /// A digest of what is said of an object, without the words and spaces around it.
 type Content = u64;
-
-/// The objects of the documents that were read in this reload, at their places.
-type Fresh = BTreeMap<Place, Value>;
 
 impl Folder {
     pub(crate) fn new(root: PathBuf, api: ApiServer) -> Self {
@@ -97,142 +100,140 @@ impl Folder {
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let of_files = self.files.values().flat_map(|file| &file.findings);
         let of_objects = self.contested.values().flatten();
-        let mut findings: Vec<Finding> = self
-            .unreadable
-            .iter()
-            .chain(of_files)
-            .chain(of_objects)
-            .cloned()
-            .collect();
+        let all = self.unreadable.iter().chain(of_files).chain(of_objects);
+        let mut findings: Vec<Finding> = all.cloned().collect();
         findings.sort();
         findings
     }
 
     /// Brings the API to what the files say now.
     pub(crate) fn reload(&mut self, changed: &Changed) {
-        let files = match changed {
-            Changed::All => match self.changed_files() {
-                Ok(files) => {
-                    self.unreadable = None;
-                    files
-                }
+        let mut files = changed.files.clone();
+        if changed.all {
+            self.unreadable = None;
+            match self.changed_files() {
+                Ok(found) => files.extend(found),
                 Err(error) => {
-                    self.unreadable = Some(Finding {
-                        file: self.root.clone(),
-                        document: 0,
-                        line: None,
-                        field: String::new(),
-                        message: format!("the folder cannot be read: {error}"),
-                    });
-                    return;
+                    let fault = Fault::new(format!("the folder cannot be read: {error}"));
+                    self.unreadable = Some(fault.found(&self.root, 0, 0));
                 }
-            },
-            Changed::Files(files) => files.clone(),
-        };
-        let mut affected = BTreeSet::new();
-        let mut fresh = Fresh::new();
-        // All files first: an object that moved from one to another is neither removed nor changed.
-        for path in files {
-            self.read(&path, &mut affected, &mut fresh);
+            }
         }
-        self.settle(affected, fresh);
+        let files: Vec<Arc<Path>> = files.into_iter().map(Into::into).collect();
+        let mut undefined = BTreeSet::new();
+        // In parts, for what was read is held until it is applied.
+        for part in files.chunks(FILES_AT_ONCE) {
+            let mut affected = BTreeSet::new();
+            let mut texts = Texts::new(&self.root);
+            for file in part {
+                self.read(file, &mut affected, &mut texts);
+            }
+            undefined.append(&mut self.settle(affected, &mut texts));
+        }
+        // Last: an object that moved from one file to another is neither removed nor changed.
+        for id in undefined {
+            if !self.definitions.contains_key(&id) {
+                self.contested.remove(&id);
+                self.remove(&id);
+            }
+        }
     }
 
     /// The files that are new, different or gone.
-    fn changed_files(&self) -> io::Result<BTreeSet<PathBuf>> {
+    fn changed_files(&self) -> io::Result<Vec<PathBuf>> {
         let found: BTreeMap<PathBuf, Stamp> = scan::manifests(&self.root)?.into_iter().collect();
-        let gone = self.files.keys().filter(|path| !found.contains_key(*path));
+        let gone = self.files.keys().map(|path| path.to_path_buf());
+        let gone = gone.filter(|path| !found.contains_key(path));
         let different = found.iter().filter(|(path, stamp)| {
-            let known = self.files.get(*path).and_then(|file| file.stamp);
+            let known = self.files.get(path.as_path()).and_then(|file| file.stamp);
             known != Some(**stamp)
         });
-        Ok(gone
-            .chain(different.map(|(path, _)| path))
-            .cloned()
-            .collect())
+        let different = different.map(|(path, _)| path.clone());
+        Ok(gone.chain(different).collect())
     }
 
     /// Takes over what a file says, and adds the objects that this may concern to `affected`.
-    fn read(&mut self, path: &Path, affected: &mut BTreeSet<ObjectId>, fresh: &mut Fresh) {
+    fn read(&mut self, path: &Arc<Path>, affected: &mut BTreeSet<Id>, texts: &mut Texts) {
         let before = self.files.remove(path).unwrap_or_default();
         let mut now = File {
             owns: before.owns,
             ..File::default()
         };
-        let exists = match read_text(&self.root.join(path)) {
+        let exists = match texts::read(&self.root.join(path)) {
             Ok((text, stamp)) => {
                 now.stamp = Some(stamp);
-                now.read(path, &text, &before.documents, fresh);
+                now.read(path, &text, &before.documents, texts);
                 true
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => {
                 now.illegible = true;
                 let fault = Fault::new(format!("the file cannot be read: {error}"));
-                now.findings.push(finding(path, 0, 0, fault));
+                now.findings.push(fault.found(path, 0, 0));
                 true
             }
         };
         // A document that is where it was and as it was concerns nobody: most of a large file.
-        for entry in entries_beside(&before.documents, &now.documents) {
-            for (item, (id, _)) in entry.objects.iter().enumerate() {
-                self.undefine(id, &place(path, entry.number, item));
-                affected.insert(id.clone());
-            }
+        for (id, place) in places_beside(path, &before.documents, &now.documents) {
+            self.undefine(id, &place);
+            affected.insert(Arc::clone(id));
         }
-        for entry in entries_beside(&now.documents, &before.documents) {
-            for (item, (id, _)) in entry.objects.iter().enumerate() {
-                let places = self.definitions.entry(id.clone()).or_default();
-                places.insert(place(path, entry.number, item));
-                affected.insert(id.clone());
-            }
+        for (id, place) in places_beside(path, &now.documents, &before.documents) {
+            self.redefine(id, place);
+            affected.insert(Arc::clone(id));
         }
         if before.illegible {
             // Among them are those that were kept because nobody could say that they were gone.
             affected.extend(now.owns.iter().cloned());
         }
         if exists {
-            self.files.insert(path.to_owned(), now);
+            self.files.insert(Arc::clone(path), now);
         }
     }
 
-    fn undefine(&mut self, id: &ObjectId, place: &Place) {
+    fn undefine(&mut self, id: &Id, place: &Place) {
         if let Some(places) = self.definitions.get_mut(id) {
-            places.remove(place);
+            places.retain(|known| known != place);
             if places.is_empty() {
                 self.definitions.remove(id);
             }
         }
     }
 
-    /// Brings the API to what the definitions say, for these objects.
-    fn settle(&mut self, mut affected: BTreeSet<ObjectId>, fresh: Fresh) {
-        let types_change = affected.iter().any(|id| defines_types(&id.kind));
-        if types_change {
-            // What was refused because its type or namespace did not exist may now be taken.
-            affected.extend(self.contested.keys().cloned());
-        }
-        let mut texts = Texts::new(&self.root, fresh);
-        let mut gone = Vec::new();
-        let mut order: Vec<&ObjectId> = affected.iter().collect();
-        order.sort_by_key(|id| !defines_types(&id.kind));
-        for id in order {
-            match self.definitions.get(id) {
-                Some(places) => {
-                    let places: Vec<Place> = places.iter().cloned().collect();
-                    self.define(id, &places, &mut texts);
-                }
-                None => gone.push(id.clone()),
-            }
-        }
-        for id in gone {
-            self.contested.remove(&id);
-            self.remove(&id);
+    fn redefine(&mut self, id: &Id, place: Place) {
+        let places = self.definitions.entry(Arc::clone(id)).or_default();
+        if let Err(at) = places.binary_search(&place) {
+            // Nearly always there is one.
+            places.reserve_exact(1);
+            places.insert(at, place);
         }
     }
 
+    /// Brings the API to what the definitions say, for these objects; returns those that have none.
+    fn settle(&mut self, mut affected: BTreeSet<Id>, texts: &mut Texts) -> BTreeSet<Id> {
+        if affected.iter().any(|id| defines_types(&id.kind)) {
+            // What was refused because its type did not exist may now be taken.
+            affected.extend(self.contested.keys().cloned());
+        }
+        let (first, then): (Vec<Id>, Vec<Id>) =
+            affected.into_iter().partition(|id| defines_types(&id.kind));
+        let mut undefined = BTreeSet::new();
+        for id in first.into_iter().chain(then) {
+            match self.definitions.get(&id) {
+                Some(places) => {
+                    let places = places.clone();
+                    self.define(&id, &places, texts);
+                }
+                None => {
+                    undefined.insert(id);
+                }
+            }
+        }
+        undefined
+    }
+
     /// Applies the first definition and reports the others.
-    fn define(&mut self, id: &ObjectId, places: &[Place], texts: &mut Texts) {
+    fn define(&mut self, id: &Id, places: &[Place], texts: &mut Texts) {
         let Some((winner, losers)) = places.split_first() else {
             return;
         };
@@ -240,70 +241,65 @@ impl Folder {
             .iter()
             .map(|loser| texts.locate(loser, "metadata.name", duplicate(id, winner)))
             .collect();
-        let content = self.content(winner);
+        let content = self.content(winner).unwrap_or_default();
         let known = self.applied.get(id);
-        if known.is_some_and(|known| Some(known.content) == content) {
-            self.own(id, &winner.file, content.unwrap_or_default());
+        if known.is_some_and(|known| known.content == content) {
+            self.own(id, &winner.file, content);
         } else {
             match self.apply(winner, texts) {
-                Ok(()) => self.own(id, &winner.file, content.unwrap_or_default()),
-                Err(fault) => findings.push(fault),
+                Ok(()) => self.own(id, &winner.file, content),
+                Err(finding) => findings.push(finding),
             }
         }
         if findings.is_empty() {
             self.contested.remove(id);
         } else {
-            self.contested.insert(id.clone(), findings);
+            self.contested.insert(Arc::clone(id), findings);
         }
     }
 
     fn apply(&self, place: &Place, texts: &mut Texts) -> Result<(), Finding> {
         let object = texts.object(place)?;
-        self.api
-            .apply(MANAGER, object)
-            .map(|_| ())
-            .map_err(|status| {
-                let (field, message) = refusal(&status);
-                texts.locate(place, &field, message)
-            })
+        let applied = self.api.apply(MANAGER, object);
+        applied.map(|_| ()).map_err(|status| {
+            let (field, message) = refusal(&status);
+            texts.locate(place, &field, message)
+        })
     }
 
     /// Removes an object that no document defines, unless an illegible one might.
-    fn remove(&mut self, id: &ObjectId) {
+    fn remove(&mut self, id: &Id) {
         let Some(applied) = self.applied.get(id) else {
             return;
         };
-        if self
-            .files
-            .get(&applied.file)
-            .is_some_and(|file| file.illegible)
-        {
+        let file = self.files.get_mut(&applied.file);
+        if file.as_ref().is_some_and(|file| file.illegible) {
             return;
         }
         // A refusal means that there is no such type any more, and with it no such object.
         if let Err(status) = self.api.delete(id) {
             tracing::debug!("cannot remove {} {}: {status}", id.kind, id.name);
         }
-        if let Some(file) = self.files.get_mut(&applied.file) {
+        if let Some(file) = file {
             file.owns.remove(id);
         }
         self.applied.remove(id);
     }
 
     /// Takes note that an object is in the API as `path` says.
-    fn own(&mut self, id: &ObjectId, path: &Path, content: Content) {
+    fn own(&mut self, id: &Id, path: &Arc<Path>, content: Content) {
         let now = Applied {
-            file: path.to_owned(),
+            file: Arc::clone(path),
             content,
         };
-        let before = self.applied.insert(id.clone(), now);
-        if let Some(before) = before.filter(|before| before.file != path)
+        let before = self.applied.insert(Arc::clone(id), now);
+        if let Some(before) = before.filter(|before| before.file != *path)
             && let Some(file) = self.files.get_mut(&before.file)
         {
             file.owns.remove(id);
         }
         if let Some(file) = self.files.get_mut(path) {
-            file.owns.insert(id.clone());
+            file.owns.insert(Arc::clone(id));
         }
     }
 
@@ -312,6 +308,73 @@ impl Folder {
         let entry = documents.get(place.document.checked_sub(1)?)?;
         entry.objects.get(place.item).map(|(_, content)| *content)
     }
+}
+
+impl File {
+    /// Reads the documents that are new, and keeps what is known of the others.
+    fn read(&mut self, path: &Arc<Path>, text: &str, before: &[Entry], texts: &mut Texts) {
+        let known: BTreeMap<u64, &Entry> = before.iter().map(|it| (it.digest, it)).collect();
+        for document in document::split(text) {
+            let digest = document::digest(document.text);
+            let entry = match known.get(&digest) {
+                Some(entry) => Entry {
+                    number: document.number,
+                    ..(*entry).clone()
+                },
+                None => Entry::read(path, &document, digest, texts),
+            };
+            if let Some(fault) = &entry.fault {
+                self.illegible = true;
+                let found = fault.clone().found(path, document.number, document.line);
+                self.findings.push(found);
+            }
+            self.documents.push(entry);
+        }
+    }
+}
+
+impl Entry {
+    fn read(path: &Arc<Path>, document: &Document<'_>, digest: u64, texts: &mut Texts) -> Self {
+        let mut entry = Self {
+            number: document.number,
+            digest,
+            objects: Vec::new(),
+            fault: None,
+        };
+        match document::read(document.text) {
+            Ok(items) => {
+                entry.objects.reserve_exact(items.len());
+                for (at, item) in items.into_iter().enumerate() {
+                    let content = item.content();
+                    let Item { id, object, .. } = item;
+                    texts.keep(Place::new(path, document.number, at), object);
+                    entry.objects.push((Arc::new(id), content));
+                }
+            }
+            Err(mut fault) => {
+                let line = || locate::line(document.text, &fault.field);
+                fault.line = fault.line.or_else(line);
+                entry.fault = Some(fault);
+            }
+        }
+        entry
+    }
+}
+
+/// What is defined in the documents in `these` that are not the same at the same place in `those`.
+fn places_beside<'e>(
+    path: &Arc<Path>,
+    these: &'e [Entry],
+    those: &[Entry],
+) -> impl Iterator<Item = (&'e Id, Place)> {
+    let changed = these.iter().enumerate().filter(|(at, entry)| {
+        let same = those.get(*at);
+        same.is_none_or(|same| same.digest != entry.digest)
+    });
+    changed.flat_map(move |(_, entry)| {
+        let objects = entry.objects.iter().enumerate();
+        objects.map(move |(item, (id, _))| (id, Place::new(path, entry.number, item)))
+    })
 }
 
 fn duplicate(id: &ObjectId, winner: &Place) -> String {
@@ -329,11 +392,8 @@ fn duplicate(id: &ObjectId, winner: &Place) -> String {
 
 /// The field at fault, and what the API has against it.
 fn refusal(status: &Status) -> (String, String) {
-    let causes: Vec<_> = status
-        .details
-        .iter()
-        .flat_map(|details| &details.causes)
-        .collect();
+    let details = status.details.iter();
+    let causes: Vec<_> = details.flat_map(|details| &details.causes).collect();
     let Some((first, others)) = causes.split_first() else {
         return (String::new(), status.message.clone());
     };
@@ -344,170 +404,11 @@ fn refusal(status: &Status) -> (String, String) {
     (first.field.clone(), message)
 }
 
-/// The documents in `these` that are not the same at the same place in `those`.
-fn entries_beside<'e>(these: &'e [Entry], those: &'e [Entry]) -> impl Iterator<Item = &'e Entry> {
-    these.iter().enumerate().filter_map(|(at, entry)| {
-        let same = those
-            .get(at)
-            .is_some_and(|other| other.digest == entry.digest);
-        (!same).then_some(entry)
-    })
-}
-
-impl File {
-    /// Reads the documents that are new, and keeps what is known of the others.
-    fn read(&mut self, path: &Path, text: &str, before: &[Entry], fresh: &mut Fresh) {
-        let known: BTreeMap<u64, &Entry> = before.iter().map(|it| (it.digest, it)).collect();
-        for document in document::split(text) {
-            let digest = document::digest(document.text);
-            let entry = match known.get(&digest) {
-                Some(entry) => Entry {
-                    number: document.number,
-                    ..(*entry).clone()
-                },
-                None => match document::read(document.text) {
-                    Ok(items) => {
-                        let objects = items.iter().map(Item::content).collect();
-                        for (item, read) in items.into_iter().enumerate() {
-                            fresh.insert(place(path, document.number, item), read.object);
-                        }
-                        Entry {
-                            number: document.number,
-                            digest,
-                            objects,
-                            fault: None,
-                        }
-                    }
-                    Err(mut fault) => {
-                        let line = || locate::line(document.text, &fault.field);
-                        fault.line = fault.line.or_else(line);
-                        Entry {
-                            number: document.number,
-                            digest,
-                            objects: Vec::new(),
-                            fault: Some(fault),
-                        }
-                    }
-                },
-            };
-            if let Some(fault) = &entry.fault {
-                self.illegible = true;
-                let fault = fault.clone();
-                let found = finding(path, document.number, document.line, fault);
-                self.findings.push(found);
-            }
-            self.documents.push(entry);
-        }
-    }
-}
-
-/// The texts that a reload needs again, each read once: to find the line of a fault, or the object
-/// of a document that did not change. Objects and texts are not kept beyond, for the API has them.
-struct Texts {
-    root: PathBuf,
-    fresh: Fresh,
-    files: BTreeMap<PathBuf, Vec<(u64, String)>>,
-}
-
-impl Texts {
-    fn new(root: &Path, fresh: Fresh) -> Self {
-        Self {
-            root: root.to_owned(),
-            fresh,
-            files: BTreeMap::new(),
-        }
-    }
-
-    /// The document's first line and its text.
-    fn document(&mut self, place: &Place) -> Option<&(u64, String)> {
-        let root = &self.root;
-        let documents = self.files.entry(place.file.clone()).or_insert_with(|| {
-            let text = read_text(&root.join(&place.file)).map_or_else(|_| String::new(), |it| it.0);
-            document::split(&text)
-                .into_iter()
-                .map(|document| (document.line, document.text.to_owned()))
-                .collect()
-        });
-        documents.get(place.document.checked_sub(1)?)
-    }
-
-    fn item(&mut self, place: &Place) -> Option<Item> {
-        let (_, text) = self.document(place)?;
-        document::read(text).ok()?.into_iter().nth(place.item)
-    }
-
-    fn object(&mut self, place: &Place) -> Result<Value, Finding> {
-        if let Some(object) = self.fresh.remove(place) {
-            return Ok(object);
-        }
-        self.item(place).map(|item| item.object).ok_or_else(|| {
-            let fault = Fault::new("the file changed while it was read".to_owned());
-            finding(&place.file, place.document, 0, fault)
-        })
-    }
-
-    /// A finding at a field, on its line.
-    fn locate(&mut self, place: &Place, field: &str, message: String) -> Finding {
-        let prefix = self
-            .item(place)
-            .map_or_else(String::new, |item| item.prefix);
-        let field = format!("{prefix}{field}");
-        let field = field.trim_end_matches('.').to_owned();
-        let (begin, line) = self.document(place).map_or((0, None), |(begin, text)| {
-            (*begin, locate::line(text, &field))
-        });
-        finding(
-            &place.file,
-            place.document,
-            begin,
-            Fault {
-                line,
-                field,
-                message,
-            },
-        )
-    }
-}
-
-fn place(file: &Path, document: usize, item: usize) -> Place {
-    Place {
-        file: file.to_owned(),
-        document,
-        item,
-    }
-}
-
-/// A finding in a document that begins on line `begin` of its file.
-fn finding(file: &Path, document: usize, begin: u64, fault: Fault) -> Finding {
-    Finding {
-        file: file.to_owned(),
-        document,
-        line: fault.line.map(|line| begin + line.saturating_sub(1)),
-        field: fault.field,
-        message: fault.message,
-    }
-}
-
 /// Kinds that have to be in the API before others can be.
 fn defines_types(kind: &str) -> bool {
     matches!(kind, "Namespace" | "CustomResourceDefinition")
 }
 
-fn read_text(path: &Path) -> io::Result<(String, Stamp)> {
-    use io::Read as _;
-    let file = fs::File::open(path)?;
-    // Of the open file: what is read is what the stamp says.
-    let stamp = Stamp::of(&file.metadata()?);
-    let mut text = String::new();
-    let read = file.take(MAX_FILE + 1).read_to_string(&mut text)?;
-    if u64::try_from(read).is_ok_and(|read| read > MAX_FILE) {
-        let message = format!("it is larger than {} MiB", MAX_FILE >> 20);
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-    }
-    Ok((text, stamp))
-}
-
 /// Whose word the API takes an object from the folder for.
 const MANAGER: &str = "manifests";
-/// A hundred thousand Ingresses fit.
-const MAX_FILE: u64 = 256 << 20;
+const FILES_AT_ONCE: usize = 256;

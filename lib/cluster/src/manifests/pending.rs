@@ -87,10 +87,10 @@ impl Pending {
             .map(|(path, _)| path)
             .collect();
         self.since = None;
-        if self.all.take().is_some() {
-            return Some(Changed::All);
-        }
-        Some(Changed::Files(settled))
+        Some(Changed {
+            files: settled,
+            all: self.all.take().is_some(),
+        })
     }
 }
 
@@ -121,7 +121,10 @@ mod tests {
     const REMOVE: EventKind = EventKind::Remove(RemoveKind::File);
 
     fn files(paths: &[&str]) -> Option<Changed> {
-        Some(Changed::Files(paths.iter().map(PathBuf::from).collect()))
+        Some(Changed {
+            files: paths.iter().map(PathBuf::from).collect(),
+            all: false,
+        })
     }
 
     fn ms(milliseconds: u64) -> Duration {
@@ -196,9 +199,9 @@ mod tests {
         check(
             &[(0, EventKind::Create(CreateKind::Folder), "sub")],
             10,
-            Some(Changed::All),
+            Some(Changed::all()),
         );
-        check(&[(0, TO, "..data")], 10, Some(Changed::All));
+        check(&[(0, TO, "..data")], 10, Some(Changed::all()));
         check(&[(0, TO, "..data_tmp.yaml")], 0, None);
     }
 }
