@@ -144,7 +144,6 @@ impl ApiServer {
         for member in SERVER_METADATA {
             metadata.remove(*member);
         }
-        metadata.remove("resourceVersion");
         metadata.insert("uid".to_owned(), new_uid().into());
         metadata.insert("creationTimestamp".to_owned(), self.now().into());
         if resource.traits.generation {
@@ -172,7 +171,7 @@ impl ApiServer {
             Owners::Change | Owners::Same => {
                 let mut all = Vec::new();
                 owners::update(&mut all, writer, &json!({}), object);
-                owners::write(object, &all);
+                owners::write(object, all);
             }
         }
         Ok(None)
@@ -216,7 +215,7 @@ impl ApiServer {
                     now: &now,
                 };
                 owners::update(&mut all, writer, old, object);
-                owners::write(object, &all);
+                owners::write(object, all);
                 // The owner of all but the status is not written down by a change of the status.
                 Ok(applied_by.filter(|_| target.part == Part::Status))
             }
@@ -259,6 +258,7 @@ const SERVER_METADATA: &[&str] = &[
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "managedFields",
+    "resourceVersion",
     "selfLink",
 ];
 

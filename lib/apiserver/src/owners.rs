@@ -78,6 +78,16 @@ impl Owner {
         entry
     }
 
+    /// Kubernetes' order of entries: who applies first, then by time.
+    fn rank(&self) -> (bool, &str, &str, bool) {
+        (
+            !self.applies,
+            &self.time,
+            &self.manager,
+            self.part == Part::Status,
+        )
+    }
+
     /// The same writer in the same way: their entries are one.
     fn is(&self, other: &Self) -> bool {
         self.manager == other.manager && self.applies == other.applies && self.part == other.part
@@ -95,7 +105,8 @@ pub(crate) fn read(object: &Value) -> Vec<Owner> {
 }
 
 /// Writes the owners into the object.
-pub(crate) fn write(object: &mut Value, owners: &[Owner]) {
+pub(crate) fn write(object: &mut Value, mut owners: Vec<Owner>) {
+    owners.sort_by(|a, b| a.rank().cmp(&b.rank()));
     let entries: Vec<Value> = owners
         .iter()
         .filter(|owner| !owner.fields.is_empty())
@@ -111,8 +122,17 @@ pub(crate) fn write(object: &mut Value, owners: &[Owner]) {
 /// Takes the fields that a plain write changed from their owners and gives them to the writer.
 pub(crate) fn update(owners: &mut Vec<Owner>, writer: Writer<'_>, old: &Value, new: &Value) {
     let schema = writer.resource.schema();
-    let changed = Fields::changed(schema, &owned_part(old), &owned_part(new));
-    let there = Fields::of(schema, &owned_part(new));
+    let (mut old, mut new) = (owned_part(old), owned_part(new));
+    let there = Fields::places(schema, &new);
+    if writer.part == Part::Main && writer.resource.traits.status {
+        // Whatever the status is, it did not come from this writer.
+        for object in [&mut old, &mut new] {
+            object
+                .as_object_mut()
+                .map(|members| members.remove("status"));
+        }
+    }
+    let changed = Fields::changed(schema, &old, &new);
     for owner in owners.iter_mut() {
         // Fields that are gone are nobody's.
         owner.fields = owner.fields.minus(&changed).and(&there);

@@ -39,7 +39,7 @@ pub(crate) fn json(code: StatusCode, value: &Value) -> Response<BoxBody> {
 pub(crate) fn stream(
     pieces: impl Stream<Item = Result<Bytes, Closed>> + Send + 'static,
 ) -> Response<BoxBody> {
-    let body = StreamBody::new(pieces.map(|piece| piece.map(Frame::data)));
+    let body = StreamBody::new(pieces.fuse().map(|piece| piece.map(Frame::data)));
     respond(StatusCode::OK, JSON, UnsyncBoxBody::new(body))
 }
 

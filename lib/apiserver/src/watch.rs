@@ -295,7 +295,8 @@ impl Watcher {
         let Some(due) = self.bookmarks else { return };
         // The last one is sent just before the end, so that the next watch starts late.
         if now >= due || now >= self.deadline {
-            self.bookmarks = Some(now + self.server.options().bookmark_interval);
+            let next = now + self.server.options().bookmark_interval;
+            self.bookmarks = (now < self.deadline).then_some(next);
             self.bookmark(chunk, None);
         }
     }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{Fields, Owner, Writer, owned_part, read, write};
+use super::{Fields, Owner, Writer, owned_part, write};
 use crate::{
     registry::ResourceType,
     schema::{List, ListKind, Schema, Shape},
@@ -109,13 +109,11 @@ impl Conflicts {
 
 /// Writes the owners of a finished object: only fields that it has are owned.
 pub(crate) fn settle(resource: &ResourceType, object: &mut Value, mut owners: Vec<Owner>) {
-    let there = Fields::of(resource.schema(), &owned_part(object));
+    let there = Fields::places(resource.schema(), &owned_part(object));
     for owner in &mut owners {
         owner.fields = owner.fields.and(&there);
     }
-    if owners != read(object) {
-        write(object, &owners);
-    }
+    write(object, owners);
 }
 
 fn merge(schema: &Schema, shape: &Shape, live: &mut Value, config: &Value) {

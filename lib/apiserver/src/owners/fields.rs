@@ -19,11 +19,23 @@ impl Fields {
         !self.here && self.below.is_empty()
     }
 
-    /// Every field that the object has.
+    /// The fields that stating this object claims.
     pub(crate) fn of(schema: &Schema, object: &Value) -> Self {
         let mut fields = Self::default();
         fields.add(schema, schema.root(), object);
         fields
+    }
+
+    /// Every place that the object has, those included that only hold others.
+    pub(crate) fn places(schema: &Schema, object: &Value) -> Self {
+        let mut fields = Self::of(schema, object);
+        fields.mark_all();
+        fields
+    }
+
+    fn mark_all(&mut self) {
+        self.here = true;
+        self.below.values_mut().for_each(Self::mark_all);
     }
 
     /// Every field whose value, or presence, differs.

@@ -1,0 +1,319 @@
+//! The machine's own `kubectl` against the API over TCP.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use apiserver::ApiServer;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpListener,
+    process::Command,
+    sync::oneshot,
+    task::JoinHandle,
+};
+
+const MANIFEST: &str = r#"
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, namespace: shop}
+spec:
+  ingressClassName: penstock
+  rules:
+  - host: a.example
+    http:
+      paths:
+      - {path: /, pathType: Prefix, backend: {service: {name: web, port: {name: http}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  ports: [{name: http, port: 80}]
+"#;
+
+/// The API on a port of its own, and a home for kubectl.
+struct Session {
+    home: tempfile::TempDir,
+    address: String,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+impl Session {
+    /// None, and a line that says so, where there is no kubectl.
+    async fn start() -> Option<Self> {
+        if Command::new("kubectl")
+            .arg("version")
+            .arg("--client")
+            .output()
+            .await
+            .is_err()
+        {
+            println!("skipped: kubectl is not installed");
+            return None;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = ApiServer::new();
+        let served = tokio::task::spawn(server.serve(listener, async { drop(stopped.await) }));
+        Some(Self {
+            home: tempfile::tempdir().unwrap(),
+            address,
+            stop,
+            served,
+        })
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new("kubectl");
+        command
+            .args(["--server", &self.address])
+            .args(arguments.split_whitespace());
+        command
+            .current_dir(self.home.path())
+            .env("HOME", self.home.path());
+        command
+            .env_remove("KUBECONFIG")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs kubectl; returns whether it succeeded, and everything that it printed.
+    async fn run(&self, arguments: &str) -> (bool, String) {
+        let output = self.command(arguments).output();
+        let output = tokio::time::timeout(Duration::from_secs(60), output)
+            .await
+            .unwrap()
+            .unwrap();
+        let mut text = String::from_utf8(output.stdout).unwrap();
+        text.push_str(&String::from_utf8(output.stderr).unwrap());
+        (output.status.success(), text)
+    }
+
+    /// Runs kubectl, which must succeed and print all of these.
+    async fn expect(&self, arguments: &str, texts: &[&str]) {
+        let (success, output) = self.run(arguments).await;
+        assert!(success, "kubectl {arguments}\n{output}");
+        for text in texts {
+            assert!(
+                output.contains(text),
+                "kubectl {arguments}: no {text:?} in\n{output}"
+            );
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(Path::new(self.home.path()).join(name), text).unwrap();
+    }
+
+    async fn end(self) {
+        self.stop.send(()).unwrap();
+        self.served.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn objects_are_applied_and_read() {
+    let Some(kubectl) = Session::start().await else {
+        return;
+    };
+    kubectl.write("web.yaml", MANIFEST);
+    kubectl
+        .expect(
+            "apply -f web.yaml",
+            &[
+                "ingress.networking.k8s.io/web created",
+                "service/web created",
+            ],
+        )
+        .await;
+    kubectl
+        .expect(
+            "apply -f web.yaml",
+            &["web unchanged", "service/web unchanged"],
+        )
+        .await;
+    kubectl.write("web.yaml", &MANIFEST.replace("a.example", "b.example"));
+    kubectl
+        .expect(
+            "apply -f web.yaml",
+            &["web configured", "service/web unchanged"],
+        )
+        .await;
+    kubectl
+        .expect(
+            "get ingress -A",
+            &["CLASS", "HOSTS", "penstock", "b.example"],
+        )
+        .await;
+    kubectl
+        .expect("get svc -n shop -o wide", &["SELECTOR", "80/TCP"])
+        .await;
+    kubectl
+        .expect(
+            "get ing web -n shop -o yaml",
+            &["host: b.example", "generation: 2"],
+        )
+        .await;
+    kubectl
+        .expect(
+            "get ing -n shop -o jsonpath={.items[0].spec.rules[0].host}",
+            &["b.example"],
+        )
+        .await;
+    kubectl
+        .expect(
+            "get svc,ing -n shop --selector app!=x -o name",
+            &["service/web", "ingress.networking.k8s.io/web"],
+        )
+        .await;
+    kubectl
+        .expect(
+            "describe ing web -n shop",
+            &["Ingress Class:", "penstock", "web:http"],
+        )
+        .await;
+    kubectl
+        .expect("describe svc web -n shop", &["Type:", "ClusterIP"])
+        .await;
+    kubectl
+        .expect("api-resources", &["endpointslices", "ing "])
+        .await;
+    kubectl
+        .expect(
+            "explain ingress.spec.rules.host",
+            &["fully qualified domain name"],
+        )
+        .await;
+    kubectl.end().await;
+}
+
+#[tokio::test]
+async fn objects_are_changed_and_deleted() {
+    let Some(kubectl) = Session::start().await else {
+        return;
+    };
+    kubectl.write("web.yaml", MANIFEST);
+    kubectl
+        .expect("create -f web.yaml", &["service/web created"])
+        .await;
+    kubectl
+        .expect("label ing web -n shop tier=front", &["labeled"])
+        .await;
+    kubectl
+        .expect("annotate ing web -n shop a=b", &["annotated"])
+        .await;
+    kubectl
+        .expect(
+            "get ing -n shop -l tier=front -o name",
+            &["ingress.networking.k8s.io/web"],
+        )
+        .await;
+    kubectl
+        .expect(
+            r#"patch svc web -n shop -p {"spec":{"ports":[{"port":80,"appProtocol":"h2c"}]}}"#,
+            &["patched"],
+        )
+        .await;
+    kubectl
+        .expect(
+            r#"patch svc web -n shop --type=merge -p {"spec":{"type":"NodePort"}}"#,
+            &["patched"],
+        )
+        .await;
+    kubectl
+        .expect(r#"patch svc web -n shop --type=json -p [{"op":"add","path":"/spec/selector","value":{"a":"b"}}]"#, &["patched"])
+        .await;
+    kubectl
+        .expect(
+            "get svc web -n shop -o yaml",
+            &["name: http", "appProtocol: h2c", "type: NodePort", "a: b"],
+        )
+        .await;
+    let (success, output) = kubectl.run("create -f web.yaml").await;
+    assert!(!success && output.contains("(AlreadyExists)"), "{output}");
+    kubectl.expect("delete ing web -n shop", &["deleted"]).await;
+    let (success, output) = kubectl.run("get ing web -n shop").await;
+    assert!(!success && output.contains("(NotFound)"), "{output}");
+    kubectl.expect("delete ns shop", &["deleted"]).await;
+    kubectl.end().await;
+}
+
+#[tokio::test]
+async fn server_side_apply_knows_owners() {
+    let Some(kubectl) = Session::start().await else {
+        return;
+    };
+    kubectl.write("web.yaml", MANIFEST);
+    kubectl
+        .expect("apply --server-side -f web.yaml", &["serverside-applied"])
+        .await;
+    kubectl.write("web.yaml", &MANIFEST.replace("penstock", "other"));
+    let (success, output) = kubectl
+        .run("apply --server-side --field-manager=me -f web.yaml")
+        .await;
+    assert!(
+        !success && output.contains("conflict with \"kubectl\""),
+        "{output}"
+    );
+    kubectl
+        .expect(
+            "apply --server-side --field-manager=me --force-conflicts -f web.yaml",
+            &["serverside-applied"],
+        )
+        .await;
+    kubectl
+        .expect(
+            "get ing web -n shop -o yaml --show-managed-fields",
+            &["manager: me", "ingressClassName: other"],
+        )
+        .await;
+    kubectl.end().await;
+}
+
+#[tokio::test]
+async fn faults_in_a_file_are_named() {
+    let Some(kubectl) = Session::start().await else {
+        return;
+    };
+    kubectl.write("web.yaml", &MANIFEST.replace("pathType", "pathTypo"));
+    let (success, output) = kubectl.run("apply -f web.yaml").await;
+    assert!(!success, "{output}");
+    assert!(
+        output.contains("spec.rules[0].http.paths[0].pathT"),
+        "{output}"
+    );
+    kubectl.write("web.yaml", &MANIFEST.replace("port: 80", "port: 80000"));
+    let (success, output) = kubectl.run("apply -f web.yaml").await;
+    assert!(
+        !success && output.contains("spec.ports[0].port: Invalid value: 80000"),
+        "{output}"
+    );
+    kubectl.end().await;
+}
+
+#[tokio::test]
+async fn changes_are_followed() {
+    let Some(kubectl) = Session::start().await else {
+        return;
+    };
+    kubectl.write("web.yaml", MANIFEST);
+    kubectl.expect("apply -f web.yaml", &[]).await;
+    let mut child = kubectl
+        .command("get ing -n shop --watch")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = async || {
+        let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line());
+        line.await.unwrap().unwrap().unwrap()
+    };
+    assert!(next().await.starts_with("NAME"));
+    assert!(next().await.contains("a.example"));
+    kubectl.write("web.yaml", &MANIFEST.replace("a.example", "b.example"));
+    kubectl.expect("apply -f web.yaml", &["configured"]).await;
+    assert!(next().await.contains("b.example"));
+    kubectl.end().await;
+}
