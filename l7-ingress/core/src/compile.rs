@@ -31,7 +31,7 @@ use rustls::sign::CertifiedKey;
 use self::accept::{Accepted, accept};
 use self::host::{Compiled, Scope};
 use self::ingresses::{CatchAllRank, Ingresses, Version, precedence};
-use self::names::Names;
+use self::names::{Map, Names};
 use self::secrets::{Lookup, Secrets};
 pub use self::services::EndpointCounts;
 use self::services::Services;
@@ -107,7 +107,7 @@ pub struct Compiler {
     services: Services,
     secrets: Secrets,
     /// The Ingresses that speak of each host pattern.
-    hosts: BTreeMap<Arc<str>, Users>,
+    hosts: Map<Arc<str>, Users>,
     catch_alls: BTreeMap<CatchAllRank, IngressId>,
     table: Hosts,
     certified: BTreeMap<Arc<str>, Vec<Arc<Certificate>>>,
@@ -146,7 +146,7 @@ impl Compiler {
             classes: Classes::default(),
             ingresses: Ingresses::default(),
             services: Services::default(),
-            hosts: BTreeMap::new(),
+            hosts: Map::default(),
             catch_alls: BTreeMap::new(),
             certified: BTreeMap::new(),
             problems: BTreeMap::new(),

@@ -1,19 +1,19 @@
 //! The Ingresses of the cluster: the latest version of each, and the one that is served.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::ObjectName;
 
 use super::accept::Accepted;
+use super::names::Map;
 use super::users::IngressId;
 use crate::Ingress;
 
 /// The Ingresses of the cluster, foreign ones included: a class may come later than its Ingresses.
 #[derive(Debug, Default)]
 pub(crate) struct Ingresses {
-    by_name: BTreeMap<ObjectName, IngressId>,
+    by_name: Map<ObjectName, IngressId>,
     entries: Vec<Option<Entry>>,
     free: Vec<IngressId>,
 }
@@ -74,13 +74,19 @@ impl Ingresses {
         }
     }
 
+    /// Every number in use, in no order that means anything.
     pub(crate) fn ids(&self) -> impl Iterator<Item = IngressId> {
-        self.by_name.values().copied()
+        (0..)
+            .map(IngressId)
+            .zip(&self.entries)
+            .filter_map(|(id, entry)| entry.is_some().then_some(id))
     }
 
     /// Every Ingress, sorted by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.by_name.values().filter_map(|id| self.get(*id))
+        let mut entries: Vec<&Entry> = self.entries.iter().flatten().collect();
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        entries.into_iter()
     }
 
     pub(crate) fn serving(&self, id: IngressId) -> Option<&Arc<Accepted>> {

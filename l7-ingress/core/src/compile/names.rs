@@ -1,14 +1,21 @@
-//! One copy of every string that many objects repeat.
+//! One copy of every string that many objects repeat, and the maps that are keyed by them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use foldhash::quality::FixedState;
 use model::ObjectName;
+
+/// A map whose lookups cost the same however large the cluster is.
+#[expect(
+    clippy::disallowed_types,
+    reason = "looked up by key; whoever iterates over it sorts what comes out"
+)]
+pub(crate) type Map<K, V> = std::collections::HashMap<K, V, FixedState>;
 
 /// Shares strings among objects: namespaces, hosts, the names of Services and Secrets, fields.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    known: BTreeSet<Arc<str>>,
+    known: Map<Arc<str>, ()>,
     /// How many there were after the last sweep.
     swept: usize,
 }
@@ -16,11 +23,11 @@ pub(crate) struct Names {
 impl Names {
     /// The shared copy of `text`.
     pub(crate) fn get(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.known.get(text) {
+        if let Some((known, ())) = self.known.get_key_value(text) {
             return Arc::clone(known);
         }
         let name: Arc<str> = text.into();
-        self.known.insert(Arc::clone(&name));
+        self.known.insert(Arc::clone(&name), ());
         name
     }
 
@@ -36,7 +43,7 @@ impl Names {
     pub(crate) fn sweep(&mut self) {
         const LEAST: usize = 4096;
         if self.known.len() > LEAST + 2 * self.swept {
-            self.known.retain(|name| Arc::strong_count(name) > 1);
+            self.known.retain(|name, ()| Arc::strong_count(name) > 1);
             self.swept = self.known.len();
         }
     }

@@ -1,18 +1,18 @@
 //! The Secrets that Ingresses name: parsed once, and the last good certificate kept.
 
-use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::quality::FixedState;
 use model::ObjectName;
 
+use super::names::Map;
 use super::users::{IngressId, Users};
 use crate::certificate::{Certificate, CertificateError, SecretData};
 
 /// The Secrets of the cluster.
 #[derive(Debug, Default)]
-pub(crate) struct Secrets(BTreeMap<ObjectName, Secret>);
+pub(crate) struct Secrets(Map<ObjectName, Secret>);
 
 #[derive(Debug, Default)]
 struct Secret {
@@ -126,7 +126,7 @@ impl Secrets {
         }
     }
 
-    /// The certificates in use, by Secret.
+    /// The certificates in use, in no order that means anything.
     pub(crate) fn certificates(&self) -> impl Iterator<Item = &Arc<Certificate>> {
         let used = self.0.values().filter(|secret| secret.is_used());
         used.filter_map(|secret| secret.good.as_ref())

@@ -1,6 +1,6 @@
 //! The Services that Ingresses lead to, their slices, and the backends that routes share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -8,15 +8,16 @@ use model::{
     EndpointSlice, ObjectName, PortRef, PortTarget, Protocol, Service, ServicePort, ServiceTarget,
 };
 
+use super::names::Map;
 use super::users::{IngressId, Users};
 use crate::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Resolution};
 
 /// The Services of the cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Services {
-    services: BTreeMap<ObjectName, Entry>,
+    services: Map<ObjectName, Box<Entry>>,
     /// Which Service each slice belongs to.
-    slices: BTreeMap<ObjectName, ObjectName>,
+    slices: Map<ObjectName, ObjectName>,
     /// Those with backends that are found by DNS.
     external: BTreeSet<ObjectName>,
     /// Those whose endpoints have to be published again.
@@ -156,7 +157,13 @@ impl Services {
         let entry = self.services.entry(name.clone()).or_default();
         let port = match (wish.port, &entry.service) {
             (Some(port), _) => port.clone(),
-            (None, Some(service)) => PortRef::Number(service.ports.first().map_or(0, |p| p.number)),
+            (None, Some(service)) => {
+                let mut tcp = service
+                    .ports
+                    .iter()
+                    .filter(|port| port.protocol == Protocol::Tcp);
+                PortRef::Number(tcp.next().map_or(0, |port| port.number))
+            }
             (None, None) => PortRef::Number(0),
         };
         let target = entry.target(&port);
@@ -284,7 +291,7 @@ impl Services {
                 && entry.users.is_empty()
                 && entry.backends.is_empty()
         };
-        if self.services.get(name).is_some_and(unused) {
+        if self.services.get(name).is_some_and(|entry| unused(entry)) {
             self.services.remove(name);
         }
     }

@@ -185,3 +185,80 @@ fn an_entry_that_does_not_list_the_host_serves_it_if_its_certificate_is_valid() 
         world.check(&[("http://foo.com/a", redirect)]);
     }
 }
+
+#[test]
+fn an_expired_certificate_is_served_and_reported() {
+    let entry = "{hosts: [foo.com], secretName: foo}";
+    let mut params = rcgen::CertificateParams::new(vec!["foo.com".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "old");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let old = secret("foo", &certificate, &key.serialize_pem());
+    let old = Change::Secret(object("shop/foo"), SecretData::read(&old));
+    let world = shop(&[tls("a", 1, "foo.com", entry)], vec![old]);
+    assert_eq!(world.secrets(Some("foo.com")), ["old"]);
+    world.check_problems(&["Secret shop/foo: data[tls.crt]: CertificateExpired"]);
+    let info: Vec<_> = world.compiler.certificates().collect();
+    assert_eq!(info.len(), 1);
+    assert_eq!(&*info[0].host, "foo.com");
+    assert_eq!(info[0].secret, object("shop/foo"));
+    assert_eq!(info[0].not_after, 1_577_836_800);
+    assert!(!info[0].serial.is_empty());
+}
+
+#[test]
+fn a_chain_out_of_order_is_served_and_reported() {
+    let entry = "{hosts: [foo.com], secretName: foo}";
+    let (certificate, key) = pem("foo", &["foo.com"]);
+    let (stranger, _) = pem("stranger", &["x"]);
+    let chain = secret("foo", &format!("{certificate}{stranger}"), &key);
+    let chain = Change::Secret(object("shop/foo"), SecretData::read(&chain));
+    let world = shop(&[tls("a", 1, "foo.com", entry)], vec![chain]);
+    assert_eq!(world.secrets(Some("foo.com")), ["foo"]);
+    world.check_problems(&["Secret shop/foo: data[tls.crt]: CertificateChainOrder"]);
+}
+
+#[test]
+fn the_default_certificate_may_be_in_a_secret() {
+    let settings = || crate::Settings {
+        default_certificate: Some(object("shop/star")),
+        ..crate::Settings::default()
+    };
+    let mut world = World::with(settings(), "");
+    assert_eq!(world.secrets(None), ["default"]);
+    world.check_problems(&["Secret shop/star: data: InvalidDefaultCertificate"]);
+    world.take(tls_secret("star", &["example.com"]));
+    assert_eq!(world.secrets(None), ["star"]);
+    assert_eq!(world.secrets(Some("any")), ["star"]);
+    world.check_problems(&[]);
+    world.delete(Kind::Secret, "shop/star");
+    assert_eq!(world.secrets(None), ["star"]);
+    world.check_problems(&["Secret shop/star: data: InvalidDefaultCertificate"]);
+}
+
+#[test]
+fn another_namespace_cannot_add_a_certificate_to_a_name() {
+    let entry = "{hosts: [foo.com], secretName: foo}";
+    let other = tls("b", 2, "foo.com", "{hosts: [foo.com], secretName: ed}")
+        .replace("namespace: shop", "namespace: other");
+    let (certificate, key) = pem_ed25519("ed", &["foo.com"]);
+    let ed = SecretData::read(&secret("ed", &certificate, &key));
+    let world = shop(
+        &[tls("a", 1, "foo.com", entry), other],
+        vec![
+            tls_secret("foo", &["foo.com"]),
+            Change::Secret(object("other/ed"), ed),
+        ],
+    );
+    assert_eq!(world.secrets(Some("foo.com")), ["foo"]);
+    let problems = world.problems();
+    let lost = "Ingress other/b: spec.tls[0].secretName: CertificateConflict";
+    assert!(
+        problems.iter().any(|problem| problem == lost),
+        "{problems:?}"
+    );
+}
