@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 
 /// Whether an Event tells of something wrong.
@@ -106,6 +107,17 @@ enum WriteError {
     Silent,
 }
 
+impl WriteError {
+    /// Whether the same may work later: not when the API has understood and refuses.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Api(kube::Error::Api(status)) => status.code == 429 || status.code >= 500,
+            Self::Api(_) | Self::Silent => true,
+            Self::Kind(_) => false,
+        }
+    }
+}
+
 impl Writer {
     async fn run(self, mut reports: mpsc::Receiver<Report>) {
         let mut failing = false;
@@ -115,8 +127,7 @@ impl Writer {
             let begin = due.checked_sub(PACE * BURST).unwrap_or(due);
             tokio::time::sleep_until(begin).await;
             due = due.max(Instant::now()) + PACE;
-            let written = tokio::time::timeout(ANSWER_TIMEOUT, self.write(&report)).await;
-            match written.unwrap_or(Err(WriteError::Silent)) {
+            match self.write_with_patience(&report).await {
                 Ok(()) => failing = false,
                 Err(error) => {
                     self.metrics.events_dropped.inc();
@@ -126,6 +137,23 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Tries some times: what waits meanwhile is bounded, and coalesced where it is problems.
+    async fn write_with_patience(&self, report: &Report) -> Result<(), WriteError> {
+        let mut backoff = Backoff::new();
+        for _ in 1..TRIES {
+            match self.write_in_time(report).await {
+                Err(error) if error.may_pass() => tokio::time::sleep(backoff.next()).await,
+                ended => return ended,
+            }
+        }
+        self.write_in_time(report).await
+    }
+
+    async fn write_in_time(&self, report: &Report) -> Result<(), WriteError> {
+        let written = tokio::time::timeout(ANSWER_TIMEOUT, self.write(report)).await;
+        written.unwrap_or(Err(WriteError::Silent))
     }
 
     async fn write(&self, report: &Report) -> Result<(), WriteError> {
@@ -138,9 +166,10 @@ impl Writer {
         match api.create(&PostParams::default(), &event).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 409 => repeat(&api, &event).await,
-            // The namespace is being deleted: nobody will look there.
-            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 403 => {
-                tracing::debug!("Event refused: {}", status.message);
+            // The namespace is gone or going: nobody will look there.
+            Err(kube::Error::Api(status))
+                if status.code == 404 || status.message.contains("being terminated") =>
+            {
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -251,5 +280,7 @@ const BURST: u32 = 25;
 /// An API server takes about this many from one source before it begins to refuse.
 const PACE: Duration = Duration::from_millis(100);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// With their waits, an outage of some seconds.
+const TRIES: usize = 6;
 /// Leaves room for the ellipsis.
 const MESSAGE: usize = 1020;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use apiserver::ApiServer;
+use apiserver::{ApiServer, Verb};
+use http::StatusCode;
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
@@ -118,7 +119,7 @@ async fn ten_thousand_problems_neither_block_nor_flood() {
     );
     // When they are gone, no Event tells of them any more.
     cluster.problems().report("test", vec![]);
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
     let later = events(&api).await.len();
     assert!(
         later <= written + 300,
@@ -147,5 +148,19 @@ async fn an_object_that_is_gone_has_no_event() {
         .report("test", vec![problem("a", "x"), problem("b", "x")]);
     let event = eventually("the Event", async || events(&api).await.pop()).await;
     assert_eq!(event.involved_object.name.as_deref(), Some("b"));
+    assert_eq!(metric(&process, "penstock_events_dropped_total"), 0);
+}
+
+#[tokio::test]
+async fn an_event_survives_a_short_outage() {
+    let (api, process, cluster) = embedded().await;
+    api.apply("test", config_map("a", "1")).unwrap();
+    let refused = StatusCode::SERVICE_UNAVAILABLE;
+    api.faults().refuse(Verb::Create, "events", 2, refused);
+    cluster
+        .problems()
+        .report("test", vec![problem("a", "data.value")]);
+    eventually("the Event", async || events(&api).await.pop()).await;
+    assert_eq!(api.faults().pending(), 0, "both refusals were used up");
     assert_eq!(metric(&process, "penstock_events_dropped_total"), 0);
 }
