@@ -47,7 +47,7 @@ pub(crate) enum Shape {
     Struct(Arc<Struct>),
     Map(Arc<Map>),
     List(Arc<List>),
-    Limited(Arc<(Shape, Limits)>),
+    Limited(Arc<(Self, Limits)>),
     Named(Box<str>),
 }
 

@@ -159,7 +159,10 @@ impl ApiServer {
             bookmarks: options
                 .bookmarks
                 .then(|| now + self.options().bookmark_interval),
-            deadline: now + options.timeout.unwrap_or(self.options().watch_timeout),
+            deadline: now
+                + options
+                    .timeout
+                    .unwrap_or_else(|| self.options().watch_timeout),
             changes,
             cuts: self.faults().cuts(),
             suffering,

@@ -89,18 +89,13 @@ impl Merger<'_> {
         patch: &[Value],
         list: &List,
     ) -> Result<Vec<Value>, Status> {
-        let key = match list.patch {
-            Some(PatchKey::Field(key)) => key,
-            _ => {
-                old.extend(
-                    patch
-                        .iter()
-                        .filter(|item| !old.contains(item))
-                        .cloned()
-                        .collect::<Vec<_>>(),
-                );
-                return Ok(old);
+        let Some(PatchKey::Field(key)) = list.patch else {
+            for item in patch {
+                if !old.contains(item) {
+                    old.push(item.clone());
+                }
             }
+            return Ok(old);
         };
         if patch.iter().any(|item| item[DIRECTIVE] == "replace") {
             let items = patch.iter().filter(|item| item[DIRECTIVE] != "replace");

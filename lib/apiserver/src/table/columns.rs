@@ -18,85 +18,22 @@ pub(super) struct Column {
 /// The columns of a resource; name and age if there is nothing to add.
 pub(super) fn of(plural: &str) -> &'static [Column] {
     match plural {
-        "configmaps" => const { &[NAME, column("Data", data_count), AGE] },
-        "customresourcedefinitions" => {
-            const {
-                &[
-                    NAME,
-                    column("Created At", |it, _| {
-                        metadata_text(it, "creationTimestamp").into()
-                    }),
-                ]
-            }
-        }
+        "configmaps" => CONFIG_MAPS,
+        "customresourcedefinitions" => DEFINITIONS,
         "daemonsets" => DAEMON_SETS,
         "deployments" => DEPLOYMENTS,
-        "endpoints" => const { &[NAME, column("Endpoints", |it, _| endpoints(it).into()), AGE] },
+        "endpoints" => ENDPOINTS,
         "endpointslices" => ENDPOINT_SLICES,
         "events" => EVENTS,
-        "ingressclasses" => {
-            const {
-                &[
-                    NAME,
-                    column("Controller", |it, _| it["spec"]["controller"].clone()),
-                    column("Parameters", |it, _| {
-                        class_parameters(&it["spec"]["parameters"]).into()
-                    }),
-                    AGE,
-                ]
-            }
-        }
+        "ingressclasses" => INGRESS_CLASSES,
         "ingresses" => INGRESSES,
-        "leases" => {
-            const {
-                &[
-                    NAME,
-                    column("Holder", |it, _| it["spec"]["holderIdentity"].clone()),
-                    AGE,
-                ]
-            }
-        }
-        "namespaces" => {
-            const {
-                &[
-                    NAME,
-                    column("Status", |it, _| it["status"]["phase"].clone()),
-                    AGE,
-                ]
-            }
-        }
-        "networkpolicies" => {
-            const {
-                &[
-                    NAME,
-                    column("Pod-Selector", |it, _| {
-                        selector(&it["spec"]["podSelector"]["matchLabels"])
-                    }),
-                    AGE,
-                ]
-            }
-        }
+        "leases" => LEASES,
+        "namespaces" => NAMESPACES,
+        "networkpolicies" => NETWORK_POLICIES,
         "nodes" => NODES,
         "pods" => PODS,
-        "secrets" => {
-            const {
-                &[
-                    NAME,
-                    column("Type", |it, _| it["type"].clone()),
-                    column("Data", data_count),
-                    AGE,
-                ]
-            }
-        }
-        "serviceaccounts" => {
-            const {
-                &[
-                    NAME,
-                    column("Secrets", |it, _| items(&it["secrets"]).len().into()),
-                    AGE,
-                ]
-            }
-        }
+        "secrets" => SECRETS,
+        "serviceaccounts" => SERVICE_ACCOUNTS,
         "services" => SERVICES,
         _ => const { &[NAME, AGE] },
     }
@@ -124,6 +61,59 @@ const NAME: Column = column("Name", |it, _| metadata_text(it, "name").into());
 const AGE: Column = column("Age", |it, now| {
     age(metadata_text(it, "creationTimestamp"), now).into()
 });
+
+const CONFIG_MAPS: &[Column] = &[NAME, column("Data", data_count), AGE];
+
+const DEFINITIONS: &[Column] = &[
+    NAME,
+    column("Created At", |it, _| {
+        metadata_text(it, "creationTimestamp").into()
+    }),
+];
+
+const ENDPOINTS: &[Column] = &[NAME, column("Endpoints", |it, _| endpoints(it).into()), AGE];
+
+const INGRESS_CLASSES: &[Column] = &[
+    NAME,
+    column("Controller", |it, _| it["spec"]["controller"].clone()),
+    column("Parameters", |it, _| {
+        class_parameters(&it["spec"]["parameters"]).into()
+    }),
+    AGE,
+];
+
+const LEASES: &[Column] = &[
+    NAME,
+    column("Holder", |it, _| it["spec"]["holderIdentity"].clone()),
+    AGE,
+];
+
+const NAMESPACES: &[Column] = &[
+    NAME,
+    column("Status", |it, _| it["status"]["phase"].clone()),
+    AGE,
+];
+
+const NETWORK_POLICIES: &[Column] = &[
+    NAME,
+    column("Pod-Selector", |it, _| {
+        selector(&it["spec"]["podSelector"]["matchLabels"])
+    }),
+    AGE,
+];
+
+const SECRETS: &[Column] = &[
+    NAME,
+    column("Type", |it, _| it["type"].clone()),
+    column("Data", data_count),
+    AGE,
+];
+
+const SERVICE_ACCOUNTS: &[Column] = &[
+    NAME,
+    column("Secrets", |it, _| items(&it["secrets"]).len().into()),
+    AGE,
+];
 
 const INGRESSES: &[Column] = &[
     NAME,

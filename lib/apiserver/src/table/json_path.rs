@@ -88,7 +88,7 @@ fn select<'a>(value: &'a Value, filter: &str) -> Vec<&'a Value> {
     let wanted = wanted.trim().trim_matches(['\'', '"']);
     let holds = |it: &&Value| match it.get(name.trim()) {
         Some(Value::String(text)) => text == wanted,
-        Some(value) => value.to_string() == wanted,
+        Some(value) => serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| *value == wanted),
         None => false,
     };
     children(value).into_iter().filter(holds).collect()

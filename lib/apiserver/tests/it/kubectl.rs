@@ -8,7 +8,7 @@ use tokio::{
     net::TcpListener,
     process::Command,
     sync::oneshot,
-    task::JoinHandle,
+    task::JoinSet,
 };
 
 const MANIFEST: &str = r#"
@@ -35,7 +35,7 @@ struct Session {
     home: tempfile::TempDir,
     address: String,
     stop: oneshot::Sender<()>,
-    served: JoinHandle<std::io::Result<()>>,
+    served: JoinSet<std::io::Result<()>>,
 }
 
 impl Session {
@@ -55,7 +55,8 @@ impl Session {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let server = ApiServer::new();
-        let served = tokio::task::spawn(server.serve(listener, async { drop(stopped.await) }));
+        let mut served = JoinSet::new();
+        served.spawn(server.serve(listener, async { drop(stopped.await) }));
         Some(Self {
             home: tempfile::tempdir().unwrap(),
             address,
@@ -107,9 +108,9 @@ impl Session {
         std::fs::write(Path::new(self.home.path()).join(name), text).unwrap();
     }
 
-    async fn end(self) {
+    async fn end(mut self) {
         self.stop.send(()).unwrap();
-        self.served.await.unwrap().unwrap();
+        self.served.join_next().await.unwrap().unwrap().unwrap();
     }
 }
 
