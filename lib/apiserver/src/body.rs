@@ -6,7 +6,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 
-use crate::status::Status;
+use crate::{protobuf, status::Status};
 
 /// Reads the body whole.
 pub(crate) async fn read<B>(body: B, limit: usize) -> Result<Bytes, Status>
@@ -51,10 +51,13 @@ pub(crate) fn object(media_type: &str, body: &[u8]) -> Result<Value, Status> {
             Status::bad_request(format!("the body of the request is not JSON: {error}"))
         }),
         "application/yaml" => yaml(body),
-        _ => Err(Status::unsupported_media_type(
-            "application/json, application/yaml",
-        )),
+        protobuf::MEDIA_TYPE => protobuf::object(body).ok_or_else(unsupported),
+        _ => Err(unsupported()),
     }
+}
+
+fn unsupported() -> Status {
+    Status::unsupported_media_type("application/json, application/yaml")
 }
 
 /// Decodes YAML, of which JSON is a part.

@@ -19,6 +19,7 @@ mod object;
 mod openapi;
 mod owners;
 mod patch;
+mod protobuf;
 mod query;
 mod registry;
 mod render;

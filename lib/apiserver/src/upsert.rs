@@ -43,12 +43,12 @@ pub(crate) fn upsert(
             done => return done.map(applied),
         }
     }
-    let config = configuration(target, document.clone(), &options)?;
     let written = server.modify(target, &options, |old, current| {
-        match current.facts.applied_by.as_deref() == Some(manager) {
-            true => Ok(sole(document.clone())),
-            false => merged(server, target, (old, current), &config, (true, &options)),
+        if current.facts.applied_by.as_deref() == Some(manager) {
+            return Ok(sole(document.clone()));
         }
+        let config = configuration(target, document.clone(), &options)?;
+        merged(server, target, (old, current), &config, (true, &options))
     });
     written.map(applied)
 }

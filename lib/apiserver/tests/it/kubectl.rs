@@ -242,6 +242,54 @@ async fn objects_are_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn objects_are_created_from_flags() {
+    let Some(kubectl) = Session::start().await else {
+        return;
+    };
+    for (arguments, texts) in [
+        ("create namespace shop", "namespace/shop created"),
+        (
+            "create configmap c --from-literal=a=b",
+            "configmap/c created",
+        ),
+        (
+            "create secret generic g --from-literal=a=b",
+            "secret/g created",
+        ),
+        (
+            "create service clusterip s --tcp=80:8080",
+            "service/s created",
+        ),
+        ("create serviceaccount a", "serviceaccount/a created"),
+        (
+            "create ingress i --class=c --rule=a.example/*=s:80,tls=t",
+            "ingress.networking.k8s.io/i created",
+        ),
+    ] {
+        kubectl.expect(arguments, &[texts]).await;
+    }
+    kubectl
+        .expect("get configmap c -o jsonpath={.data.a}", &["b"])
+        .await;
+    kubectl
+        .expect("get secret g -o jsonpath={.data.a}", &["Yg=="])
+        .await;
+    kubectl
+        .expect(
+            "get svc s -o jsonpath={.spec.ports[0].targetPort}",
+            &["8080"],
+        )
+        .await;
+    kubectl
+        .expect(
+            "get ing i -o yaml",
+            &["path: /", "pathType: Prefix", "secretName: t", "number: 80"],
+        )
+        .await;
+    kubectl.end().await;
+}
+
+#[tokio::test]
 async fn server_side_apply_knows_owners() {
     let Some(kubectl) = Session::start().await else {
         return;
