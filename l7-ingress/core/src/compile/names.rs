@@ -5,12 +5,9 @@ use std::sync::Arc;
 use foldhash::quality::FixedState;
 use model::ObjectName;
 
-/// A map whose lookups cost the same however large the cluster is.
-#[expect(
-    clippy::disallowed_types,
-    reason = "looked up by key; whoever iterates over it sorts what comes out"
-)]
-pub(crate) type Map<K, V> = std::collections::HashMap<K, V, FixedState>;
+/// A map whose lookups cost the same however large the cluster is. Not the standard library's, which cores may
+/// not use because its order leaks into outputs: whoever iterates over one of these sorts what comes out.
+pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, FixedState>;
 
 /// Shares strings among objects: namespaces, hosts, the names of Services and Secrets, fields.
 #[derive(Debug, Default)]
