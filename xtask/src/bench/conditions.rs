@@ -79,7 +79,8 @@ pub(super) fn gather(bench: &Bench, plan: Plan) -> Result<Conditions> {
         (
             "l7-ingress",
             "l7-ingress run --manifests DIR --workers 1 --access-log off --log-level warn \\\n  \
-             --keep-alive-requests 1000000000 --upstream-keepalive-requests 1000000000\n"
+             --keep-alive 600s --keep-alive-requests 1000000000 \\\n  \
+             --upstream-keepalive-timeout 600s --upstream-keepalive-requests 1000000000\n"
                 .to_owned(),
         ),
         (

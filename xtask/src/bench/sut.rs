@@ -139,7 +139,13 @@ impl Bench {
             .args(["--admin", &format!("127.0.0.1:{admin}")])
             .args(["--workers", "1", "--access-log", "off"])
             .args(["--log-level", "warn"])
-            .args(["--keep-alive-requests", "1000000000"])
+            .args([
+                "--keep-alive",
+                "600s",
+                "--keep-alive-requests",
+                "1000000000",
+            ])
+            .args(["--upstream-keepalive-timeout", "600s"])
             .args(["--upstream-keepalive-requests", "1000000000"])
             .args(["--drain-delay", "0s", "--drain-deadline", "1s"]);
         let log = self.folder.join("l7-ingress.log");

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures_util::future::join_all;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -13,10 +13,14 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{Sample, TLS_HOST, repeat, since};
+
+/// How long a connection may take until its first answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const REQUEST: &str = "GET /100 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const LAST_REQUEST: &str = "GET /100 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -29,9 +33,9 @@ pub(super) async fn run(port: u16, connections: u32, duration: Duration) -> Resu
         while Instant::now() < end {
             let start = Instant::now();
             round = round.wrapping_add(connections);
-            match handshake(&tls, port, round).await {
-                Ok(()) => latencies.push(since(start)),
-                Err(_) => errors += 1,
+            match timeout(PATIENCE, handshake(&tls, port, round)).await {
+                Ok(Ok(())) => latencies.push(since(start)),
+                Ok(Err(_)) | Err(_) => errors += 1,
             }
         }
         Some(errors)
@@ -75,21 +79,32 @@ pub(in crate::bench) async fn idle_connections(
     let tls = connector()?;
     let mut open = Vec::new();
     for first in (0..count).step_by(50) {
-        let batch = (first..count.min(first + 50)).map(async |n| -> Result<_> {
-            let mut stream = connect_tls(&tls, port, n).await?;
-            stream.write_all(REQUEST.as_bytes()).await?;
-            let mut answer = Vec::new();
-            while !answer.ends_with(b"xxx") {
-                let read = stream.read_buf(&mut answer).await?;
-                ensure!(read > 0, "closed after {} bytes", answer.len());
-            }
-            Ok(stream)
+        let batch = (first..count.min(first + 50)).map(async |number| {
+            let one = timeout(PATIENCE, idle_connection(&tls, port, number)).await;
+            let one = one.map_err(|_| anyhow!("no answer in {PATIENCE:?}"));
+            one.flatten()
+                .with_context(|| format!("connection {number}"))
         });
         for stream in join_all(batch).await {
             open.push(stream?);
         }
     }
     Ok(open)
+}
+
+async fn idle_connection(
+    tls: &TlsConnector,
+    port: u16,
+    number: u32,
+) -> Result<TlsStream<TcpStream>> {
+    let mut stream = connect_tls(tls, port, number).await?;
+    stream.write_all(REQUEST.as_bytes()).await?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"xxx") {
+        let read = stream.read_buf(&mut answer).await?;
+        ensure!(read > 0, "closed after {} bytes", answer.len());
+    }
+    Ok(stream)
 }
 
 /// X25519 alone, so that no server chooses another group; no resumption; no verification, because it is

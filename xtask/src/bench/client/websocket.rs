@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{Sample, repeat, since};
 
+/// How long the last echo may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes in a message; they fit a frame's short length.
 const MESSAGE: u8 = 100;
 
@@ -36,8 +39,8 @@ pub(in crate::bench) const CLIENT_FRAME_LENGTH: usize = CLIENT_FRAME.len();
 
 pub(super) async fn run(port: u16, connections: u32, duration: Duration) -> Result<Sample> {
     let sample = repeat(connections, duration, async |_, end, latencies| {
-        let ended = ping_pong(port, end, latencies).await;
-        ended.err().map(|_| 1)
+        let ended = timeout(duration + PATIENCE, ping_pong(port, end, latencies)).await;
+        (!matches!(ended, Ok(Ok(())))).then_some(1)
     });
     Ok(sample.await)
 }
