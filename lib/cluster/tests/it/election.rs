@@ -100,7 +100,7 @@ async fn there_are_never_two_leaders() {
         },
     };
     let mut terms = 0;
-    for round in 0..40_u32 {
+    for round in 0..16_u32 {
         match round % 8 {
             // The holder can read but not write; then nobody can do anything; then answers are slow.
             1 => api
@@ -122,7 +122,7 @@ async fn there_are_never_two_leaders() {
             terms += leaders;
         }
     }
-    assert!(terms > 1000, "hardly anybody led: {terms}");
+    assert!(terms > 400, "hardly anybody led: {terms}");
 }
 
 #[tokio::test(start_paused = true)]
