@@ -1,0 +1,76 @@
+//! A certificate authority that only the clients of the tests trust.
+
+use std::sync::{Arc, LazyLock};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256,
+    SignatureAlgorithm,
+};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+
+/// An authority and what it needs to sign.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    roots: Arc<RootCertStore>,
+}
+
+/// A certificate and its key, as a Secret holds them.
+#[derive(Clone, Debug)]
+pub(crate) struct Pem {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(params.self_signed(&key).unwrap().der().clone())
+            .unwrap();
+        Self {
+            issuer: Issuer::new(params, key),
+            roots: Arc::new(roots),
+        }
+    }
+
+    /// A new ECDSA certificate for these names.
+    pub(crate) fn issue(names: &[&str]) -> Pem {
+        Self::issue_with(&PKCS_ECDSA_P256_SHA256, names)
+    }
+
+    /// A new certificate for these names, with a key of this algorithm.
+    pub(crate) fn issue_with(algorithm: &'static SignatureAlgorithm, names: &[&str]) -> Pem {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let params = CertificateParams::new(names).unwrap();
+        let certificate = params.signed_by(&key, &AUTHORITY.issuer).unwrap();
+        Pem {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A client that trusts this authority alone and offers these protocols.
+    pub(crate) fn client(
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&str],
+    ) -> ClientConfig {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(Arc::clone(&AUTHORITY.roots))
+            .with_no_client_auth();
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|protocol| protocol.as_bytes().to_vec())
+            .collect();
+        config
+    }
+}

@@ -1,0 +1,6 @@
+//! A whole l7-ingress, from objects to bytes on the wire.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod conformance;
+mod harness;
