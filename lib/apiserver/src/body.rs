@@ -1,7 +1,7 @@
 //! Bodies of requests: JSON or YAML, and never more than the limit.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
@@ -17,14 +17,9 @@ where
 {
     match Limited::new(body, limit).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let message = format!("Request entity too large: limit is {limit}");
-            Err(Status::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "RequestEntityTooLarge",
-                message,
-            ))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(format!(
+            "Request entity too large: limit is {limit}"
+        ))),
         Err(error) => Err(Status::bad_request(format!(
             "the body of the request broke off: {error}"
         ))),

@@ -56,10 +56,8 @@ fn namespace(object: &mut Value) {
 
 /// Everything but cluster IPs and node ports: nobody would route them.
 fn service(object: &mut Value) {
+    member_mut(object, "spec");
     let spec = &mut object["spec"];
-    if !spec.is_object() {
-        return;
-    }
     default(spec, "type", "ClusterIP".into());
     default(spec, "sessionAffinity", "None".into());
     if spec["type"] != "ExternalName" {
@@ -96,8 +94,7 @@ fn secret(object: &mut Value) {
 }
 
 fn pod(object: &mut Value) {
-    let spec = &mut object["spec"];
-    if spec.is_object() {
+    if let Some(spec) = object.get_mut("spec") {
         default(spec, "restartPolicy", "Always".into());
         default(spec, "dnsPolicy", "ClusterFirst".into());
         for list in ["containers", "initContainers"] {
@@ -108,10 +105,9 @@ fn pod(object: &mut Value) {
 }
 
 fn network_policy(object: &mut Value) {
-    let spec = &mut object["spec"];
-    if !spec.is_object() {
+    let Some(spec) = object.get_mut("spec") else {
         return;
-    }
+    };
     let types = match spec["egress"].as_array().is_some_and(|it| !it.is_empty()) {
         true => json!(["Ingress", "Egress"]),
         false => json!(["Ingress"]),

@@ -1,9 +1,18 @@
 //! An in-memory Kubernetes API: a `tower::Service` that a real [`kube::Client`] talks to without a
 //! network, and that hyper serves to `kubectl`.
 //!
-//! It is for one machine and for tests. Nobody is authenticated, nothing survives the process, and
-//! there are no controllers: no cluster IPs are allocated, owners are not garbage-collected, and
-//! a namespace comes into being with the first object in it.
+//! It is for one machine and for tests: nobody is authenticated and nothing survives the process.
+//! What a user of Kubernetes may miss or find different:
+//!
+//! - There are no controllers. Cluster IPs and node ports are not allocated, owners are not
+//!   garbage-collected, a Pod that is deleted is gone at once.
+//! - A namespace comes into being with the first object in it, and takes its objects with it.
+//! - A value of the wrong type is 422 with the path of its field, where Kubernetes answers 400 with
+//!   a Go type's name for built-in types.
+//! - Objects written by [`ApiServer::apply`] alone carry no `managedFields`; they are derived when
+//!   someone else writes.
+//! - Custom types have no CEL rules, patterns or conversion webhooks; `explain` and everything
+//!   else that reads OpenAPI version 3 works.
 
 mod admission;
 mod base64;

@@ -97,6 +97,11 @@ impl Draft {
         self
     }
 
+    /// Bytes of the object, but for its version.
+    pub(crate) fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
     /// The object at this version.
     pub(crate) fn at(self, key: Key, version: u64) -> Object {
         let digits = version.to_string();

@@ -4,6 +4,7 @@ mod merge;
 mod strategic;
 
 use http::StatusCode;
+use json_patch::PatchOperation;
 use serde_json::Value;
 
 pub(crate) use merge::merge;
@@ -54,16 +55,38 @@ impl Patch {
 
 /// Applies the operations in order, all or none.
 pub(crate) fn json(patch: &json_patch::Patch, object: &Value) -> Result<Value, Status> {
-    let mut object = object.clone();
-    match json_patch::patch(&mut object, patch) {
-        Ok(()) => Ok(object),
-        Err(error) => Err(Status::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "Invalid",
-            format!("the server rejected our request due to an error in our request: {error}"),
-        )),
+    if patch.len() > MOST_OPERATIONS {
+        let message = format!(
+            "The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {}",
+            patch.len()
+        );
+        return Err(Status::too_large(message));
     }
+    let mut object = object.clone();
+    let mut copied = 0;
+    for operation in patch.iter() {
+        // A few copies, each of what the last one made, would fill the memory.
+        if let PatchOperation::Copy(copy) = operation {
+            let source = object.pointer(copy.from.as_str());
+            copied += source.map_or(0, |value| value.to_string().len());
+            if copied > MOST_COPIED {
+                return Err(Status::too_large("the JSON patch copies too much"));
+            }
+        }
+        json_patch::patch(&mut object, std::slice::from_ref(operation)).map_err(|error| {
+            Status::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Invalid",
+                format!("the server rejected our request due to an error in our request: {error}"),
+            )
+        })?;
+    }
+    Ok(object)
 }
+
+/// Kubernetes' own limits.
+const MOST_OPERATIONS: usize = 10_000;
+const MOST_COPIED: usize = 3 << 20;
 
 /// Strategic merge is a format of built-in types only.
 pub(crate) fn check_strategic(resource: &ResourceType) -> Result<(), Status> {

@@ -46,7 +46,7 @@ pub struct Options {
     pub history_bytes: usize,
     /// Most items in one page of a list that asks for pages.
     pub page_size: usize,
-    /// Largest body of a request.
+    /// Largest body of a request, and largest object.
     pub body_size: usize,
     /// How often a watch that asked for bookmarks gets one.
     pub bookmark_interval: Duration,

@@ -31,7 +31,7 @@ pub(crate) struct Store {
     bounds: Bounds,
 }
 
-/// How much of the past is kept for each collection.
+/// How much of the past is kept for each collection; what each change replaced comes on top.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) events: usize,

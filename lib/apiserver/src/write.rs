@@ -122,7 +122,7 @@ impl ApiServer {
         if target.resource.namespaced && !options.dry_run {
             self.ensure_namespace(&key.namespace);
         }
-        let draft = draft(&target.resource, proposal.object, applied_by);
+        let draft = self.fitting(draft(&target.resource, proposal.object, applied_by))?;
         let written = |object| Written {
             effect: Effect::Created,
             object,
@@ -174,7 +174,7 @@ impl ApiServer {
                 });
             }
             let gone = is_terminating(&object) && !has_finalizers(&object);
-            let draft = draft(&target.resource, object, applied_by);
+            let draft = self.fitting(draft(&target.resource, object, applied_by))?;
             if let Some((effect, object)) = self.commit(target, &current, draft, gone, options) {
                 return Ok(Written {
                     effect,
@@ -227,6 +227,17 @@ impl ApiServer {
         self.store()
             .get(&target.resource.storage, &target.key())
             .ok_or_else(|| Status::not_found(&target.resource, target.name()))
+    }
+
+    /// Patches let an object grow beyond what one request could carry: not without end.
+    fn fitting(&self, draft: Draft) -> Result<Draft, Status> {
+        let limit = self.options().body_size;
+        match draft.len() > limit {
+            true => Err(Status::too_large(format!(
+                "Request is too large: limit is {limit}"
+            ))),
+            false => Ok(draft),
+        }
     }
 
     /// Puts the draft in the place of `current`, or takes both away.

@@ -3,12 +3,21 @@
 use std::time::Duration;
 
 use apiserver::{ApiServer, Applied, ObjectId};
-use futures_util::{StreamExt, TryStreamExt, future};
-use k8s_openapi::api::{core::v1::ConfigMap, networking::v1::Ingress};
+use futures_util::{StreamExt, TryStreamExt};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Event},
+    networking::v1::Ingress,
+};
 use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
-    runtime::{WatchStreamExt, reflector, watcher},
+    Api, Resource,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        events::{Event as Notice, EventType, Recorder},
+        reflector, watcher,
+    },
 };
 use serde_json::{Value, json};
 
@@ -126,6 +135,119 @@ async fn a_reflector_follows_lists_and_streams() {
         tokio::time::timeout(Duration::from_secs(5), gone)
             .await
             .unwrap();
-        future::ready(()).await;
     }
+}
+
+#[tokio::test]
+async fn events_are_recorded_and_counted() {
+    let server = ApiServer::new();
+    server.apply("folder", ingress("a", "a.example")).unwrap();
+    let client = server.client("default");
+    let about = Api::<Ingress>::namespaced(client.clone(), "web")
+        .get("a")
+        .await
+        .unwrap();
+    let recorder = Recorder::new(client.clone(), "penstock".into());
+    for _ in 0..2 {
+        let notice = Notice {
+            type_: EventType::Warning,
+            reason: "Refused".into(),
+            note: Some("no such service".into()),
+            action: "Compile".into(),
+            secondary: None,
+        };
+        recorder
+            .publish(&notice, &about.object_ref(&()))
+            .await
+            .unwrap();
+    }
+    let selected = ListParams::default().fields("involvedObject.name=a,type=Warning");
+    let events = Api::<Event>::namespaced(client, "web")
+        .list(&selected)
+        .await
+        .unwrap()
+        .items;
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].message.as_deref(), Some("no such service"));
+    assert_eq!(events[0].series.as_ref().and_then(|it| it.count), Some(2));
+}
+
+#[tokio::test]
+async fn a_lease_has_one_holder() {
+    let api: Api<Lease> = Api::default_namespaced(ApiServer::new().client("default"));
+    let lease = |holder: &str| {
+        Patch::Apply(json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": "leader"},
+            "spec": {"holderIdentity": holder, "renewTime": "2026-01-02T03:04:05.000006Z"},
+        }))
+    };
+    let params = |manager: &str| PatchParams::apply(manager);
+    api.patch("leader", &params("a"), &lease("a"))
+        .await
+        .unwrap();
+    let refused = api
+        .patch("leader", &params("b"), &lease("b"))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, kube::Error::Api(status) if status.code == 409));
+    let held = api
+        .patch("leader", &params("b").force(), &lease("b"))
+        .await
+        .unwrap();
+    assert_eq!(held.spec.unwrap().holder_identity.as_deref(), Some("b"));
+    let refused = api
+        .patch("leader", &params("a"), &lease("a"))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, kube::Error::Api(status) if status.code == 409));
+}
+
+#[tokio::test]
+async fn metadata_can_be_followed_alone() {
+    let server = ApiServer::new();
+    server.apply("folder", ingress("a", "a.example")).unwrap();
+    let api = Api::<PartialObjectMeta<Ingress>>::all(server.client("default"));
+    let mut events = Box::pin(watcher(api, watcher::Config::default()).applied_objects());
+    let first = events.try_next().await.unwrap().unwrap();
+    assert_eq!(first.metadata.name.as_deref(), Some("a"));
+    server.apply("folder", ingress("b", "b.example")).unwrap();
+    let second = events.try_next().await.unwrap().unwrap();
+    assert_eq!(second.metadata.name.as_deref(), Some("b"));
+}
+
+#[tokio::test]
+async fn a_reflector_survives_a_server_that_misbehaves() {
+    let server = ApiServer::new();
+    server.apply("folder", ingress("a", "a.example")).unwrap();
+    let api: Api<Ingress> = Api::all(server.client("default"));
+    let (reader, writer) = reflector::store();
+    let events = watcher(api, watcher::Config::default()).reflect(writer);
+    let mut events = Box::pin(events);
+    let reached = async |events: &mut std::pin::Pin<Box<_>>, wanted: usize| {
+        let reach = async {
+            while reader.len() != wanted {
+                // A fault is an item of the stream as well.
+                let _ = StreamExt::next(events).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), reach)
+            .await
+            .unwrap();
+    };
+    reached(&mut events, 1).await;
+    server.faults().drop_watches();
+    server.apply("folder", ingress("b", "b.example")).unwrap();
+    reached(&mut events, 2).await;
+    server.faults().drop_watches();
+    server.compact();
+    server.apply("folder", ingress("c", "c.example")).unwrap();
+    server.compact();
+    server.faults().refuse(
+        apiserver::Verb::List,
+        "ingresses",
+        1,
+        http::StatusCode::TOO_MANY_REQUESTS,
+    );
+    reached(&mut events, 3).await;
 }

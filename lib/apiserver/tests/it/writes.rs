@@ -266,6 +266,72 @@ async fn patching() {
 }
 
 #[tokio::test]
+async fn patches_are_bounded() {
+    let options = apiserver::Options {
+        body_size: 2000,
+        ..apiserver::Options::default()
+    };
+    let server = ApiServer::with_options(options);
+    call(
+        &server,
+        &format!("POST {MAPS}"),
+        &map("a", &"x".repeat(1000)),
+    )
+    .await;
+    let double = json!([
+        {"op": "copy", "from": "/data/k", "path": "/data/l"},
+        {"op": "copy", "from": "/data/k", "path": "/data/m"},
+    ]);
+    let merge = "content-type:application/merge-patch+json";
+    let json = "content-type:application/json-patch+json";
+    check(
+        &server,
+        vec![
+            row(
+                "an object has a largest size",
+                &format!("PATCH {MAPS}/a {json}"),
+                double,
+                413,
+                &[("/reason", json!("RequestEntityTooLarge"))],
+            ),
+            row(
+                "whatever it grows by",
+                &format!("PATCH {MAPS}/a {merge}"),
+                json!({"data": {"n": "y".repeat(1500)}}),
+                413,
+                &[],
+            ),
+            row(
+                "unchanged",
+                &format!("GET {MAPS}/a"),
+                Value::Null,
+                200,
+                &[("/data/l", Value::Null)],
+            ),
+        ],
+    )
+    .await;
+    let mut bomb =
+        vec![json!({"op": "add", "path": "/data", "value": {"a": {"a": "aaaaaaaaaaaaaaaa"}}})];
+    bomb.extend(
+        (0..40).map(|at| json!({"op": "copy", "from": "/data", "path": format!("/data/a{at}")})),
+    );
+    let server = ApiServer::new();
+    call(&server, &format!("POST {MAPS}"), &map("a", "1")).await;
+    check(
+        &server,
+        vec![row(
+            "copies of copies end",
+            &format!("PATCH {MAPS}/a {json}"),
+            json!(bomb),
+            413,
+            &[],
+        )],
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn deleting() {
     let server = ApiServer::new();
     let held =
