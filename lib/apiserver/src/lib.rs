@@ -11,8 +11,7 @@
 //!   a Go type's name for built-in types.
 //! - Objects written by [`ApiServer::apply`] alone carry no `managedFields`; they are derived when
 //!   someone else writes.
-//! - Custom types have no CEL rules, patterns or conversion webhooks; `explain` and everything
-//!   else that reads OpenAPI version 3 works.
+//! - Custom types have no CEL rules, patterns or conversion webhooks.
 
 mod admission;
 mod base64;
