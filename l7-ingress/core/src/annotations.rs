@@ -28,6 +28,11 @@ pub(crate) enum FaultKind {
     UnknownProtocol(Box<str>),
     /// The client's scheme towards endpoints is not followed: HTTP is spoken.
     AutoHttp,
+    /// Not honoured; the Ingress is served without it.
+    Unsupported,
+    /// Not honoured, and meant to keep somebody out: the Ingress is not accepted, for it would let
+    /// everybody in.
+    UnsupportedGuard,
 }
 
 const BACKEND_PROTOCOL: &str = "backend-protocol";
@@ -36,10 +41,41 @@ const FORCE_SSL_REDIRECT: &str = "force-ssl-redirect";
 
 const KNOWN: [&str; 3] = [BACKEND_PROTOCOL, SSL_REDIRECT, FORCE_SSL_REDIRECT];
 
-/// Whether the part after the prefix is one that is read here.
-pub(crate) fn is_known(key: &str) -> bool {
-    key.rsplit_once('/')
-        .is_some_and(|(_, name)| KNOWN.contains(&name))
+/// Annotations that keep somebody out.
+const GUARDS: [&str; 5] = [
+    "allowlist-source-range",
+    "denylist-source-range",
+    "enable-modsecurity",
+    "satisfy",
+    "whitelist-source-range",
+];
+
+/// Whether an annotation is kept: it is read here, or it is one of a prefix that is meant for an
+/// ingress controller, so that it can be said that it is not.
+pub(crate) fn is_kept(key: &str) -> bool {
+    key.rsplit_once('/').is_some_and(|(prefix, name)| {
+        KNOWN.contains(&name)
+            || prefix == "penstock.dev"
+            || prefix.ends_with("ingress.kubernetes.io")
+    })
+}
+
+/// What of `key` is said where the part after one of our prefixes is not read here.
+fn unsupported(key: &str, settings: &Settings) -> Option<FaultKind> {
+    let (prefix, name) = key.rsplit_once('/')?;
+    let ours = settings
+        .annotation_prefixes
+        .iter()
+        .any(|ours| **ours == *prefix);
+    if !ours || KNOWN.contains(&name) {
+        return None;
+    }
+    let guards = name.starts_with("auth-") || GUARDS.contains(&name);
+    Some(if guards {
+        FaultKind::UnsupportedGuard
+    } else {
+        FaultKind::Unsupported
+    })
 }
 
 impl Annotations {
@@ -66,6 +102,13 @@ impl Annotations {
         values.ssl_redirect = find(SSL_REDIRECT).and_then(|entry| boolean(entry, &mut faults));
         values.force_ssl_redirect =
             find(FORCE_SSL_REDIRECT).and_then(|entry| boolean(entry, &mut faults));
+        faults.extend(annotations.iter().filter_map(|(key, _)| {
+            let kind = unsupported(key, settings)?;
+            Some(Fault {
+                key: key.clone(),
+                kind,
+            })
+        }));
         (values, faults)
     }
 }

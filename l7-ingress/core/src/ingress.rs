@@ -79,7 +79,7 @@ impl Ingress {
                     .map(|(_, value)| value.as_str().into()),
             },
             annotations: all()
-                .filter(|(key, _)| annotations::is_known(key))
+                .filter(|(key, _)| annotations::is_kept(key))
                 .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
                 .collect(),
             default_backend: spec

@@ -173,6 +173,14 @@ impl Check<'_> {
                     let what = "endpoints do not follow the client's scheme; HTTP is spoken";
                     self.warning(field, "UnsupportedAnnotation", what.to_owned());
                 }
+                FaultKind::Unsupported => {
+                    let what = "is not honoured; the Ingress is served without it".to_owned();
+                    self.warning(field, "UnsupportedAnnotation", what);
+                }
+                FaultKind::UnsupportedGuard => {
+                    let what = "is not honoured, and without it the Ingress would be open";
+                    self.error(field, "UnsupportedAnnotation", what.to_owned());
+                }
             }
         }
         if ingress.class.name.is_some() && ingress.class.annotation.is_some() {

@@ -209,6 +209,14 @@ fn annotations_are_read_as_ingress_nginx_reads_them() {
         ("force-ssl-redirect", "tRUE", "InvalidAnnotation", true),
         ("backend-protocol", "FCGI", "UnsupportedAnnotation", true),
         ("backend-protocol", "HTTP2", "InvalidAnnotation", false),
+        ("rewrite-target", "/$1", "UnsupportedAnnotation", false),
+        ("auth-url", "http://auth/", "UnsupportedAnnotation", true),
+        (
+            "whitelist-source-range",
+            "10.0.0.0/8",
+            "UnsupportedAnnotation",
+            true,
+        ),
         (
             "backend-protocol",
             "auto_http",
@@ -230,7 +238,7 @@ fn annotations_are_read_as_ingress_nginx_reads_them() {
     }
     for unknown in [
         "other.io/ssl-redirect",
-        "nginx.ingress.kubernetes.io/no-such",
+        "other.ingress.kubernetes.io/rewrite-target",
     ] {
         let world = World::new(&[service("web"), annotated(unknown, "junk")].concat());
         assert_eq!(world.compiler.owned_ingresses().count(), 1, "{unknown}");
