@@ -55,11 +55,13 @@ pub(crate) async fn answer(
         }
         Err(reply) => Err(reply),
     };
+    // Whoever sends what means two things may mean the next request to be another's.
+    let refused = matches!(answered, Err(Reply::BadRequest | Reply::TargetTooLong));
     let mut response = answered.unwrap_or_else(Reply::into_response);
     let status = response.status();
     client.upgrade_answered(status == StatusCode::SWITCHING_PROTOCOLS);
     record.status = status.as_u16();
-    if closes(worker, client, head.version, status) {
+    if closes(worker, client, head.version, status) || refused && head.version < Version::HTTP_2 {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -192,12 +194,14 @@ impl Job<'_> {
         }
         let mut tried: Vec<Rc<Peer>> = Vec::new();
         let mut last = None;
-        while let Some(peer) = group.pick(&tried, Instant::now()) {
-            match attempt::run(self.worker, &outgoing, &peer, body, record).await {
+        let mut now = record.started;
+        while let Some(peer) = group.pick(&tried, now) {
+            match attempt::run(&outgoing, &peer, body, (record, now)).await {
                 Ok(answer) => return Ok(self.finish(answer, upgrade)),
                 Err(failure) => {
+                    now = Instant::now();
                     if failure.blames_endpoint() {
-                        peer.failed(Instant::now());
+                        peer.failed(now);
                     }
                     tried.push(peer);
                     let again = tried.len() < self.worker.settings.tries

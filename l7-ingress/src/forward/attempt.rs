@@ -22,6 +22,8 @@ use crate::worker::Worker;
 /// What an endpoint answered.
 #[derive(Debug)]
 pub(super) struct Answer {
+    /// When it came.
+    pub(super) at: Instant,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: ResponseBody,
@@ -94,15 +96,13 @@ impl Failure {
 
 /// Sends the request to `peer`. The body is gone once the endpoint has answered.
 pub(super) async fn run(
-    worker: &Rc<Worker>,
     outgoing: &Outgoing<'_>,
     peer: &Rc<Peer>,
     body: &mut Option<RequestBody>,
-    record: &mut Record,
+    (record, started): (&mut Record, Instant),
 ) -> Result<Answer, Failure> {
-    let started = Instant::now();
     let mut attempt = Try {
-        worker,
+        worker: outgoing.worker(),
         outgoing,
         peer,
         started,
@@ -120,7 +120,7 @@ pub(super) async fn run(
         peer: Rc::clone(peer),
         started,
         connected: attempt.connected.map(|at| at - started),
-        answered: answer.is_ok().then(|| started.elapsed()),
+        answered: answer.as_ref().ok().map(|answer| answer.at - started),
         status: answer.as_ref().ok().map(|answer| answer.status),
     });
     answer
@@ -161,7 +161,7 @@ impl Try<'_> {
             }
         }
         let stream = self.connect().await.map_err(Failure::unsent)?;
-        let connection = Connection::new(stream, Instant::now());
+        let connection = Connection::new(stream, self.connected.unwrap_or(self.started));
         Ok(self.exchange(connection, body).await?.answer(in_flight))
     }
 
@@ -172,7 +172,10 @@ impl Try<'_> {
     ) -> Result<Done, Failure> {
         let patience = self.worker.settings.upstream;
         self.outgoing.write(connection.head());
-        let mut sending = Sending::new(self.outgoing.framing());
+        let mut sending = Sending::new(
+            self.outgoing.framing(),
+            self.connected.unwrap_or(self.started),
+        );
         let method = self.outgoing.method();
         let pending = body.as_mut().expect("a request that is tried has its body");
         let head = connection
@@ -229,9 +232,11 @@ impl Try<'_> {
                 });
             }
         };
-        in_flight.answered(Instant::now());
+        let at = Instant::now();
+        in_flight.answered(at);
         let (head, incoming) = response.into_parts();
         Ok(Answer {
+            at,
             status: head.status,
             headers: head.headers,
             body: ResponseBody::http2(incoming, patience, in_flight),
@@ -272,12 +277,14 @@ impl Done {
             body,
             patience,
         } = self;
-        in_flight.answered(Instant::now());
+        let at = sending.progress();
+        in_flight.answered(at);
         let headers = std::mem::take(&mut head.headers);
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             let (stream, early) = connection.into_tunnel();
             let tunnel = Some((stream, early, in_flight));
             return Answer {
+                at,
                 status: head.status,
                 headers,
                 body: ResponseBody::empty(),
@@ -287,6 +294,7 @@ impl Done {
         let exchange = Exchange::new(connection, &head, (sending, body), patience, in_flight);
         let body = ResponseBody::http1(exchange);
         Answer {
+            at,
             status: head.status,
             headers,
             body,

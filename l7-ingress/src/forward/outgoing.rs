@@ -2,15 +2,17 @@
 
 use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Uri};
+use http::{Method, Request, Uri, Version};
 use http_body::Body as _;
 use l7_ingress_core::BackendProtocol;
 use l7_ingress_core::forwarded::{self, Forwarded};
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use super::Job;
 use crate::body::RequestBody;
 use crate::upstream::{Framing, Peer, write_field};
+use crate::worker::Worker;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -49,6 +51,10 @@ impl<'r> Outgoing<'r> {
             framing: framing(job.head, body),
             upgrade,
         }
+    }
+
+    pub(super) const fn worker(&self) -> &'r Rc<Worker> {
+        self.job.worker
     }
 
     pub(super) const fn method(&self) -> &'r Method {
@@ -134,9 +140,16 @@ impl<'r> Outgoing<'r> {
     fn fields(&self, to: &mut impl Fields) {
         let headers = &self.job.head.headers;
         let listed = listed(headers);
+        let cookie = (self.job.head.version > Version::HTTP_11)
+            .then(|| whole_cookie(headers))
+            .flatten();
+        if let Some(cookie) = &cookie {
+            to.field(&header::COOKIE, cookie);
+        }
         for (name, value) in headers {
             let text = name.as_str();
             let dropped = forwarded::is_hop_by_hop(text)
+                || cookie.is_some() && *name == header::COOKIE
                 || is_replaced(text)
                 || listed
                     .iter()
@@ -201,6 +214,16 @@ fn listed(headers: &HeaderMap) -> Vec<&str> {
                 .all(|known| !option.eq_ignore_ascii_case(known))
         })
         .collect()
+}
+
+/// The crumbs of a cookie in one field, which HTTP/1.1 wants (RFC 9113 §8.2.3), if there are several.
+fn whole_cookie(headers: &HeaderMap) -> Option<HeaderValue> {
+    let crumbs: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
+    let [_, _, ..] = crumbs[..] else {
+        return None;
+    };
+    let crumbs: Vec<_> = crumbs.iter().map(|crumb| crumb.as_bytes()).collect();
+    HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).ok()
 }
 
 /// Whether the client says that it takes trailers: gRPC servers insist on being told.

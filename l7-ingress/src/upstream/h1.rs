@@ -35,6 +35,8 @@ use crate::watchdog::Watchdog;
 
 /// The longest response head that is accepted; proxy-buffer-size is only a lower bound to it.
 const MAX_HEAD: usize = 64 * 1024;
+/// The most interim responses (1xx) before the response.
+const MAX_INTERIM: u32 = 32;
 /// What one read may take, at first and at most.
 const READ_SIZE: std::ops::RangeInclusive<usize> = 4 * 1024..=64 * 1024;
 
@@ -182,21 +184,31 @@ impl Connection {
         Poll::Ready(Ok(n))
     }
 
+    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        if self.out.body.is_empty() && self.out.tail.is_empty() {
+            // `send` costs the kernel less than `writev` does.
+            return stream.poll_write(cx, &self.out.front);
+        }
+        let slices = [
+            IoSlice::new(&self.out.front),
+            IoSlice::new(&self.out.body),
+            IoSlice::new(self.out.tail),
+        ];
+        stream.poll_write_vectored(cx, &slices)
+    }
+
+    /// Writes what is in the outbox; says whether that was more than the first piece of a request,
+    /// which leaves when the request's time begins.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut wrote = false;
         while !self.out.is_empty() {
-            let slices = [
-                IoSlice::new(&self.out.front),
-                IoSlice::new(&self.out.body),
-                IoSlice::new(self.out.tail),
-            ];
-            let n = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices))?;
+            let n = ready!(self.poll_write_some(cx))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.out.advance(n);
-            self.touched = true;
-            wrote = true;
+            wrote |= mem::replace(&mut self.touched, true);
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         Poll::Ready(Ok(wrote))
@@ -219,7 +231,7 @@ impl Connection {
     ) -> Result<ResponseHead, ExchangeError> {
         self.touched = false;
         self.largest_read = 0;
-        let mut progress = Instant::now();
+        let mut interim = 0;
         poll_fn(|cx| {
             let broken = match self.poll_send(cx, sending, body) {
                 Poll::Ready(Ok(())) => None,
@@ -234,6 +246,10 @@ impl Connection {
                     if switched || !head.status.is_informational() {
                         return Poll::Ready(Ok(head));
                     }
+                    interim += 1;
+                    if interim > MAX_INTERIM {
+                        return Poll::Ready(Err(ResponseError::HeadTooLong.into()));
+                    }
                 }
                 match self.poll_read(cx) {
                     Poll::Ready(Ok(0)) if self.read.is_empty() => {
@@ -242,7 +258,7 @@ impl Connection {
                     Poll::Ready(Ok(0)) => {
                         return Poll::Ready(Err(ResponseError::Incomplete.into()));
                     }
-                    Poll::Ready(Ok(_)) => progress = Instant::now(),
+                    Poll::Ready(Ok(_)) => sending.progress = Instant::now(),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(ExchangeError::Io(error))),
                     Poll::Pending => break,
                 }
@@ -250,7 +266,7 @@ impl Connection {
             if let Some(error) = broken {
                 return Poll::Ready(Err(ExchangeError::Io(error)));
             }
-            ready!(self.poll_patience(cx, sending, patience, &mut progress));
+            ready!(self.poll_patience(cx, sending, patience));
             Poll::Ready(Err(ExchangeError::Timeout))
         })
         .await
@@ -263,10 +279,9 @@ impl Connection {
         cx: &mut Context<'_>,
         sending: &mut Sending,
         patience: Patience,
-        progress: &mut Instant,
     ) -> Poll<()> {
         if mem::take(&mut sending.progressed) {
-            *progress = Instant::now();
+            sending.progress = Instant::now();
         }
         let limit = if sending.done {
             patience.read
@@ -275,7 +290,7 @@ impl Connection {
         } else {
             patience.send
         };
-        self.watchdog.poll(cx, *progress + limit)
+        self.watchdog.poll(cx, sending.progress + limit)
     }
 
     /// Moves the request towards the backend; ready when all of it has left.
@@ -304,7 +319,7 @@ impl Connection {
     }
 
     /// Readies the connection for the next request; `None` if it cannot carry one.
-    fn recycle(mut self: Box<Self>) -> Option<Box<Self>> {
+    fn recycle(mut self: Box<Self>, now: Instant) -> Option<Box<Self>> {
         if !self.read.is_empty() || !self.out.is_empty() {
             // Bytes that nobody asked for: the next response would start with them.
             return None;
@@ -314,7 +329,7 @@ impl Connection {
         // An idle connection holds no buffers.
         self.read = BytesMut::new();
         self.served += 1;
-        self.idle_since = Instant::now();
+        self.idle_since = now;
         Some(self)
     }
 
@@ -332,17 +347,25 @@ pub(crate) struct Sending {
     done: bool,
     /// Whether anything has left since it was last asked.
     progressed: bool,
+    /// When something last moved, either way.
+    progress: Instant,
 }
 
 impl Sending {
-    pub(crate) const fn new(framing: Framing) -> Self {
+    pub(crate) const fn new(framing: Framing, now: Instant) -> Self {
         let body_ended = matches!(framing, Framing::None | Framing::Length(0));
         Self {
             framing,
             body_ended,
             done: false,
             progressed: false,
+            progress: now,
         }
+    }
+
+    /// When something last moved; the response's head, once it has come.
+    pub(crate) const fn progress(&self) -> Instant {
+        self.progress
     }
 
     /// Puts the next piece of the body into the outbox.
@@ -410,7 +433,6 @@ pub(crate) struct Exchange {
     decoder: BodyDecoder,
     keep_alive: bool,
     patience: Patience,
-    progress: Instant,
     in_flight: InFlight,
 }
 
@@ -429,7 +451,6 @@ impl Exchange {
             decoder: head.body,
             keep_alive: head.keep_alive,
             patience,
-            progress: Instant::now(),
             in_flight,
         };
         exchange.finish_if_done();
@@ -447,7 +468,7 @@ impl Exchange {
         };
         if self.keep_alive
             && self.sending.done
-            && let Some(connection) = connection.recycle()
+            && let Some(connection) = connection.recycle(self.sending.progress)
         {
             self.in_flight.give_back(connection);
         }
@@ -500,18 +521,12 @@ impl Exchange {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Ok(_)) => {
-                self.progress = Instant::now();
+                self.sending.progress = Instant::now();
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(ExchangeError::Io(error))),
             Poll::Pending => {
-                let Self {
-                    sending,
-                    patience,
-                    progress,
-                    ..
-                } = self;
-                ready!(connection.poll_patience(cx, sending, *patience, progress));
+                ready!(connection.poll_patience(cx, &mut self.sending, self.patience));
                 Poll::Ready(Err(ExchangeError::Timeout))
             }
         }

@@ -40,7 +40,10 @@ pub(crate) struct Peer {
     pub(crate) name: Box<str>,
     /// Where it speaks HTTP/2: the connection that all requests share.
     pub(crate) h2: RefCell<Option<h2::Connection>>,
-    #[expect(clippy::vec_box, reason = "connections go in and out with each request: boxes move")]
+    #[expect(
+        clippy::vec_box,
+        reason = "connections go in and out with each request: boxes move"
+    )]
     idle: RefCell<Vec<Box<Connection>>>,
     /// The worker's idle connections, over all endpoints.
     all_idle: Rc<Cell<usize>>,
