@@ -14,6 +14,7 @@ mod client;
 mod control;
 mod dns;
 mod explain;
+mod flood;
 mod forward;
 mod forwarding;
 mod listen;

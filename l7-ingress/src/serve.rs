@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::WaitForCancellationFuture;
 
 use crate::client::{Client, GuardedIo, Origin};
+use crate::flood::BudgetedIo;
 use crate::forward;
 use crate::proxy_protocol;
 use crate::stream::{Socket, Stream};
@@ -30,6 +31,8 @@ use crate::worker::{LocalExecutor, Worker};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What is read to tell HTTP/2 from HTTP/1; more of a first request is read later.
 const FIRST_READ: usize = 1024;
+/// What is read to tell TLS from HTTP in the clear: most clients' first flight as a whole.
+const FIRST_FLIGHT: usize = 4096;
 /// How long an idle connection is spared when the worker drains: a request may be on its way.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
 /// The answer to a request in the clear on the TLS port, as nginx gives it.
@@ -101,23 +104,29 @@ async fn serve(
 
 async fn handshake(
     worker: &Worker,
-    socket: Socket,
+    mut socket: Socket,
 ) -> Result<tokio_rustls::server::TlsStream<Socket>, ConnectionError> {
-    let acceptor = TlsAcceptor::from(Arc::clone(&worker.tls));
-    let handshake = acceptor.accept(socket).into_fallible();
-    match timeout(worker.settings.handshake_timeout, handshake).await? {
-        Ok(stream) => Ok(stream),
-        Err((error, mut socket)) => {
-            worker.metrics.handshake_errors.add(1);
-            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-            if let Some(rustls::Error::InvalidMessage(_)) = inner {
-                // Too late for a client that is not there any more.
-                let _ = socket.write_all(PLAIN_ON_TLS).await;
-                let _ = socket.shutdown().await;
-            }
-            Err(ConnectionError::Handshake(error))
+    let handshake = async {
+        let mut first = BytesMut::with_capacity(FIRST_FLIGHT);
+        socket.read_buf(&mut first).await?;
+        if first.first().is_some_and(u8::is_ascii_uppercase) {
+            // Before the TLS library sees it: that would answer with an alert.
+            socket.write_all(PLAIN_ON_TLS).await?;
+            socket.shutdown().await?;
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "HTTP in the clear",
+            ));
         }
-    }
+        socket.unread(first.freeze());
+        let acceptor = TlsAcceptor::from(Arc::clone(&worker.tls));
+        acceptor.accept(socket).await
+    };
+    let stream = timeout(worker.settings.handshake_timeout, handshake).await?;
+    stream.map_err(|error| {
+        worker.metrics.handshake_errors.add(1);
+        ConnectionError::Handshake(error)
+    })
 }
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1 by the first bytes.
@@ -191,6 +200,7 @@ async fn serve_http2(
             async move { forward::answer(&worker, &client, request).await }
         })
     };
+    let stream = BudgetedIo::new(stream, PREFACE.len());
     let mut connection = pin!(
         http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
@@ -206,13 +216,17 @@ async fn serve_http2(
             .serve_connection(TokioIo::new(stream), service)
     );
     let mut drain = Drain::new(worker);
-    let mut told = false;
+    let mut told = None;
     poll_fn(|cx| {
-        if !told && drain.poll_http2(cx, &client).is_ready() {
-            told = true;
+        if told.is_none() && drain.poll_http2(cx, &client).is_ready() {
+            told = Some(Instant::now());
             connection.as_mut().graceful_shutdown();
         }
-        connection.as_mut().poll(cx)
+        let ended = connection.as_mut().poll(cx);
+        match told {
+            Some(since) if ended.is_pending() => drain.poll_left(cx, &client, since).map(Ok),
+            _ => ended,
+        }
     })
     .await?;
     Ok(())
@@ -270,6 +284,18 @@ impl<'w> Drain<'w> {
             Some(since) => self
                 .watchdog
                 .poll(cx, since + self.worker.settings.client.keep_alive),
+        }
+    }
+
+    /// Ready when a client that was told to go, has nothing left to wait for, has had its time to
+    /// take what it was sent, and is still there: h2 waits for it to acknowledge GOAWAY.
+    fn poll_left(&mut self, cx: &mut Context<'_>, client: &Client, told: Instant) -> Poll<()> {
+        match client.idle_since() {
+            None => Poll::Pending,
+            Some(since) => {
+                let grace = self.worker.settings.client.send;
+                self.watchdog.poll(cx, since.max(told) + grace)
+            }
         }
     }
 }

@@ -239,7 +239,7 @@ pub struct ProxyArgs {
     /// Requests that one connection to a backend may carry
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub upstream_keepalive_requests: u32,
-    /// Client connections over all workers [default: half of the file descriptor limit]
+    /// Client connections over all workers [default: half of the file descriptor limit less 64]
     #[arg(long, value_name = "N")]
     pub max_connections: Option<usize>,
     /// Concurrent streams of one HTTP/2 client connection
@@ -305,6 +305,7 @@ impl IngressArgs {
                 LoadBalance::RoundRobin => Balance::RoundRobin,
                 LoadBalance::Ewma => Balance::Ewma,
             },
+            hash_seed: fastrand::u64(..),
             ..defaults
         })
     }
@@ -336,10 +337,13 @@ impl ProxyArgs {
         self.max_connections.unwrap_or_else(|| {
             let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
             let descriptors = limit.current.and_then(|n| usize::try_from(n).ok());
-            descriptors.unwrap_or(usize::MAX) / 2
+            descriptors.unwrap_or(usize::MAX).saturating_sub(RESERVED) / 2
         })
     }
 }
+
+/// Descriptors that clients and backends may not take: listeners, the admin port, the API.
+const RESERVED: usize = 64;
 
 impl RunArgs {
     /// The labels that ingress-nginx puts on every series.

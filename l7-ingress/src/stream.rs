@@ -27,8 +27,11 @@ impl Socket {
 
     /// Gives `bytes` back: the next reads return them first.
     pub(crate) fn unread(&mut self, bytes: Bytes) {
-        debug_assert!(self.early.is_empty(), "bytes are given back once");
-        self.early = bytes;
+        self.early = if self.early.is_empty() {
+            bytes
+        } else {
+            [bytes, self.early.split_off(0)].concat().into()
+        };
     }
 
     pub(crate) const fn tcp(&self) -> &TcpStream {
@@ -48,6 +51,10 @@ impl AsyncRead for Socket {
         let n = self.early.len().min(buf.remaining());
         buf.put_slice(&self.early[..n]);
         self.early.advance(n);
+        if self.early.is_empty() {
+            // An empty rest would keep all of it in memory for as long as the connection lasts.
+            self.early = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

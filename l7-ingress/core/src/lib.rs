@@ -9,6 +9,7 @@ mod class;
 mod compile;
 mod explain;
 pub mod forwarded;
+pub mod frame_budget;
 pub mod head_guard;
 pub mod host;
 mod ingress;

@@ -55,7 +55,8 @@ impl Default for Flags {
 }
 
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 10254);
-const LOG_LEVEL: &str = "info";
+// h2 warns of what clients do: once per frame of a flood.
+const LOG_LEVEL: &str = "info,h2=error";
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,5 @@
 //! Backends: one that writes down what it is sent, and ones that do as they are told.
+#![expect(clippy::disallowed_methods, reason = "a backend ends with its handle")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

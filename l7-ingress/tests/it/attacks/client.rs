@@ -71,7 +71,7 @@ impl Wire {
                 self.read.drain(..used);
                 return Some(response);
             }
-            let mut piece = [0; 16 * 1024];
+            let mut piece = vec![0; 16 * 1024];
             let read = timeout(SOON, self.tcp.read(&mut piece)).await.unwrap();
             match read {
                 Ok(0) | Err(_) => return None,

@@ -9,7 +9,7 @@ use super::program::{Program, Route};
 async fn connections_beyond_the_descriptors_wait() {
     let held = Backend::start(|mut tcp, _| async move {
         if read_request(&mut tcp).await.is_some() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     })
     .await;

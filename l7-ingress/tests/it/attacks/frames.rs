@@ -1,4 +1,5 @@
 //! HTTP/2 frames as a client should not send them.
+#![expect(clippy::disallowed_methods, reason = "a reader ends with its connection")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

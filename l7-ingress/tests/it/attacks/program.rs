@@ -1,4 +1,5 @@
 //! The program `l7-ingress`, started on a folder of manifests.
+#![expect(clippy::disallowed_methods, reason = "a log ends with its program")]
 
 use std::net::SocketAddr;
 use std::process::Stdio;

@@ -81,7 +81,7 @@ async fn lag(to: SocketAddr, name: &str, sent: &str, drip: &str) {
                 return;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let closing = async {
         let mut answer = Vec::new();
