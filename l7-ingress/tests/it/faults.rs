@@ -24,7 +24,10 @@ struct Load {
 
 impl Load {
     fn start(to: SocketAddr, method: &'static str) -> Self {
-        let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stop, asked) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let mut clients = JoinSet::new();
         for _ in 0..8 {
             let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
@@ -108,10 +111,17 @@ async fn a_killed_backend_executes_nothing_twice() {
     drop(first.0);
     load.pass(300).await;
     let counts = load.end().await;
-    let failed: usize = counts.iter().filter(|one| *one.0 != 200).map(|one| one.1).sum();
+    let failed: usize = counts
+        .iter()
+        .filter(|one| *one.0 != 200)
+        .map(|one| one.1)
+        .sum();
     // At most what was in flight on it.
     assert!(failed <= 8, "{counts:?}");
-    assert!(counts.keys().all(|status| [200, 502].contains(status)), "{counts:?}");
+    assert!(
+        counts.keys().all(|status| [200, 502].contains(status)),
+        "{counts:?}"
+    );
     assert_once(&[&first.1, &second.1, &third.1]);
     program.finish().await;
 }
@@ -121,7 +131,10 @@ async fn a_killed_backend_executes_nothing_twice() {
 async fn a_rolling_restart_is_not_noticed() {
     let mut backends = vec![recorder().await, recorder().await, recorder().await];
     let addresses = |backends: &[(Backend, Ledger)]| {
-        backends.iter().map(|(backend, _)| backend.address).collect::<Vec<_>>()
+        backends
+            .iter()
+            .map(|(backend, _)| backend.address)
+            .collect::<Vec<_>>()
     };
     let program = Program::start(&[Route::new("web", "/", &addresses(&backends))], &[]).await;
     let load = Load::start(program.http, "POST");
@@ -131,7 +144,9 @@ async fn a_rolling_restart_is_not_noticed() {
         backends.push(recorder().await);
         let (old, ledger) = backends.remove(0);
         ledgers.push(ledger);
-        program.apply(&Route::new("web", "/", &addresses(&backends))).await;
+        program
+            .apply(&Route::new("web", "/", &addresses(&backends)))
+            .await;
         // What was in flight on it when it left the Service has been answered by then.
         load.pass(100).await;
         drop(old);
@@ -171,7 +186,11 @@ async fn a_silent_backend_is_left_out() {
     silent.store(true, Relaxed);
     let began = Instant::now();
     load.pass(1000).await;
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
     silent.store(false, Relaxed);
     load.pass(100).await;
     let counts = load.end().await;
@@ -196,12 +215,19 @@ async fn a_resetting_backend_is_retried_only_where_that_is_safe() {
     .await;
     let well = recorder().await;
     let routes = [Route::new("web", "/", &[resetting.address, well.0.address])];
-    for (method, allowed) in [("GET", &[200][..]), ("DELETE", &[200]), ("POST", &[200, 502])] {
+    for (method, allowed) in [
+        ("GET", &[200][..]),
+        ("DELETE", &[200]),
+        ("POST", &[200, 502]),
+    ] {
         let program = Program::start(&routes, &[]).await;
         let load = Load::start(program.http, method);
         load.pass(200).await;
         let counts = load.end().await;
-        assert!(counts.keys().all(|status| allowed.contains(status)), "{method}: {counts:?}");
+        assert!(
+            counts.keys().all(|status| allowed.contains(status)),
+            "{method}: {counts:?}"
+        );
         if method == "POST" {
             assert_once(&[&ledger, &well.1]);
         } else {

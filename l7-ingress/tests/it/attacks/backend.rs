@@ -50,7 +50,10 @@ impl Backend {
     /// Sends `bytes` in answer to every request, then closes unless `keep`.
     pub(crate) async fn saying(bytes: &'static [u8], keep: bool) -> Self {
         Self::start(move |mut tcp, _| async move {
-            while read_request(&mut tcp).await.is_some_and(|seen| seen.complete) {
+            while read_request(&mut tcp)
+                .await
+                .is_some_and(|seen| seen.complete)
+            {
                 if tcp.write_all(bytes).await.is_err() || !keep {
                     break;
                 }
@@ -145,7 +148,10 @@ pub(crate) async fn read_request(tcp: &mut TcpStream) -> Option<Seen> {
         body: Vec::new(),
         complete: false,
     };
-    let length = seen.field("content-length").first().map(|n| n.parse().unwrap());
+    let length = seen
+        .field("content-length")
+        .first()
+        .map(|n| n.parse().unwrap());
     let chunked = !seen.field("transfer-encoding").is_empty();
     seen.complete = match length {
         Some(length) => read_exact(tcp, &mut seen.body, length).await,
@@ -209,9 +215,13 @@ fn canonical(head: &[u8]) -> String {
     let mut names = Vec::new();
     for line in lines {
         let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("{text:?}"));
-        let token = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        let token =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
         assert!(!name.is_empty() && name.bytes().all(token), "{text:?}");
-        assert!(value.bytes().all(|byte| byte >= b' ' || byte == b'\t'), "{text:?}");
+        assert!(
+            value.bytes().all(|byte| byte >= b' ' || byte == b'\t'),
+            "{text:?}"
+        );
         names.push(name);
         match name {
             "transfer-encoding" => assert_eq!(value, "chunked", "{text:?}"),

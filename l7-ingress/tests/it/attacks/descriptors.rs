@@ -31,7 +31,12 @@ async fn connections_beyond_the_descriptors_wait() {
         assert_eq!(client::get(program.admin, "/readyz").await.status, 200);
     }
     let before = program.processor_time();
-    assert!(program.metric("nginx_ingress_controller_nginx_process_connections").await > 30.0);
+    assert!(
+        program
+            .metric("nginx_ingress_controller_nginx_process_connections")
+            .await
+            > 30.0
+    );
     // Waiting is not spinning: these are the test's own round trips.
     assert!(program.processor_time() - before < std::time::Duration::from_millis(500));
     drop(clients);

@@ -15,8 +15,10 @@ async fn a_client_that_waits_for_100_gets_it() {
     let (backend, ledger) = recorder().await;
     let program = Program::start(&[Route::new("web", "/", &[backend.address])], &[]).await;
     let mut wire = Wire::connect(program.http).await;
-    wire.send("POST /first HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
-        .await;
+    wire.send(
+        "POST /first HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n",
+    )
+    .await;
     assert_eq!(wire.response().await.unwrap().status, 100);
     wire.send(format!("abc{NEXT}")).await;
     let statuses: Vec<_> = wire.responses().await.iter().map(|r| r.status).collect();
@@ -72,12 +74,17 @@ async fn a_body_behind_an_early_answer_is_no_request() {
     let chunk = format!("{length:x}\r\n{SMUGGLED}\r\n0\r\n\r\n");
     for (framing, body) in [
         (format!("Content-Length: {length}"), SMUGGLED),
-        (format!("Expect: 100-continue\r\nContent-Length: {length}"), SMUGGLED),
+        (
+            format!("Expect: 100-continue\r\nContent-Length: {length}"),
+            SMUGGLED,
+        ),
         ("Transfer-Encoding: chunked".to_owned(), chunk.as_str()),
     ] {
         let mut wire = Wire::connect(program.http).await;
-        wire.send(format!("POST /early HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"))
-            .await;
+        wire.send(format!(
+            "POST /early HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"
+        ))
+        .await;
         let mut response = wire.response().await.unwrap();
         if response.status == 100 {
             response = wire.response().await.unwrap();
@@ -103,7 +110,9 @@ async fn what_follows_an_upgrade_waits_for_the_answer() {
         let (heard, raw) = oneshot::channel();
         let heard = std::sync::Mutex::new(Some(heard));
         let backend = Backend::start(move |mut tcp, number| {
-            let heard = (number == 0).then(|| heard.lock().unwrap().take()).flatten();
+            let heard = (number == 0)
+                .then(|| heard.lock().unwrap().take())
+                .flatten();
             async move {
                 read_request(&mut tcp).await.unwrap();
                 // What came along with the head would be here already, or come now.

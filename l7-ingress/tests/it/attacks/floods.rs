@@ -48,10 +48,16 @@ const FLOODS: &[Flood] = &[
         0 => frame(HEADERS, END_STREAM, 1, &[]),
         _ => frame(CONTINUATION, 0, 1, &[]),
     }),
-    flood("SETTINGS", 200_000, |_| frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255])),
-    flood("SETTINGS without content", 200_000, |_| frame(SETTINGS, 0, 0, &[])),
+    flood("SETTINGS", 200_000, |_| {
+        frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255])
+    }),
+    flood("SETTINGS without content", 200_000, |_| {
+        frame(SETTINGS, 0, 0, &[])
+    }),
     flood("PING", 400_000, |_| frame(PING, 0, 0, b"12345678")),
-    flood("acknowledged PING", 400_000, |_| frame(PING, 1, 0, b"12345678")),
+    flood("acknowledged PING", 400_000, |_| {
+        frame(PING, 1, 0, b"12345678")
+    }),
     flood("PRIORITY", 400_000, |step| {
         frame(PRIORITY, 0, stream(step % 1000), &[0, 0, 0, 0, 1])
     }),
@@ -124,7 +130,9 @@ async fn floods_end_their_connection_and_nothing_else() {
                 assert_eq!(client::get(program.http, "/quick").await.status, 200);
             }
         }
-        let seen = http2.until(|seen| seen.go_away.is_some() || seen.closed).await;
+        let seen = http2
+            .until(|seen| seen.go_away.is_some() || seen.closed)
+            .await;
         let grown = program.resident().saturating_sub(memory);
         println!(
             "{}: ended with {:?} after at most {sent} steps in {:?}, {:?} of processor time, {grown} bytes",
@@ -161,7 +169,9 @@ async fn a_slow_rapid_reset_is_one_as_well() {
         step += 1;
         assert!(step < 20_000, "never ended");
     }
-    let seen = http2.until(|seen| seen.go_away.is_some() || seen.closed).await;
+    let seen = http2
+        .until(|seen| seen.go_away.is_some() || seen.closed)
+        .await;
     assert!(seen.go_away.is_none_or(|code| code == ENHANCE_YOUR_CALM));
     program.finish().await;
 }
@@ -186,7 +196,9 @@ async fn an_hpack_bomb_does_not_grow() {
         string(&mut block, &[b'y'; 4000]);
         block.extend([0xbe; 12_000]);
         for id in (1..).step_by(2).take(50) {
-            http2.send(&frame(HEADERS, END_HEADERS | END_STREAM, id, &block)).await;
+            http2
+                .send(&frame(HEADERS, END_HEADERS | END_STREAM, id, &block))
+                .await;
         }
         http2
             .until(|seen| seen.status.contains_key(&1) || seen.go_away.is_some() || seen.closed)

@@ -1,5 +1,8 @@
 //! HTTP/2 frames as a client should not send them.
-#![expect(clippy::disallowed_methods, reason = "a reader ends with its connection")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a reader ends with its connection"
+)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -129,7 +132,10 @@ impl Http2 {
 
     /// Sends bytes; whether the proxy still takes them.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> bool {
-        timeout(SOON, self.write.write_all(bytes)).await.unwrap().is_ok()
+        timeout(SOON, self.write.write_all(bytes))
+            .await
+            .unwrap()
+            .is_ok()
     }
 
     /// Waits until what was received is as wanted.
@@ -164,10 +170,17 @@ async fn read_all(mut read: OwnedReadHalf, report: watch::Sender<Received>) {
 }
 
 fn note(received: &mut Received, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    let code = |at: usize| payload.get(at..at + 4).map(|b| u32::from_be_bytes(b.try_into().unwrap()));
+    let code = |at: usize| {
+        payload
+            .get(at..at + 4)
+            .map(|b| u32::from_be_bytes(b.try_into().unwrap()))
+    };
     match kind {
         HEADERS => {
-            received.status.entry(stream).or_insert_with(|| status(payload));
+            received
+                .status
+                .entry(stream)
+                .or_insert_with(|| status(payload));
         }
         DATA => *received.data.entry(stream).or_default() += payload.len(),
         RST_STREAM => {
@@ -203,7 +216,9 @@ fn status(block: &[u8]) -> String {
 
 /// Digits in HPACK's Huffman code: 0 to 2 have five bits, 3 to 9 six.
 fn digits(coded: &[u8]) -> String {
-    let bits = coded.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
+    let bits = coded
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
     let (mut text, mut word, mut length) = (String::new(), 0_u8, 0);
     for bit in bits {
         (word, length) = (word << 1 | bit, length + 1);

@@ -40,9 +40,17 @@ async fn one_request_in_is_one_request_out() {
         };
         let mut expect = vec![200; case.served.len()];
         expect.push(last);
-        assert_eq!(statuses, expect, "{}: {}", case.name, case.sent.escape_ascii());
+        assert_eq!(
+            statuses,
+            expect,
+            "{}: {}",
+            case.name,
+            case.sent.escape_ascii()
+        );
 
-        let targets = responses.iter().flat_map(|response| response.field("x-target"));
+        let targets = responses
+            .iter()
+            .flat_map(|response| response.field("x-target"));
         let targets: Vec<_> = targets.filter(|target| *target != "/last").collect();
         let served: Vec<_> = case.served.iter().map(|served| served.target).collect();
         assert_eq!(targets, served, "{}", case.name);
@@ -57,15 +65,31 @@ async fn one_request_in_is_one_request_out() {
             } else {
                 (&seen, &guarded)
             };
-            assert!(there.iter().any(|seen| is(seen, served)), "{}: {there:?}", case.name);
-            assert!(!elsewhere.iter().any(|seen| is(seen, served)), "{}", case.name);
+            assert!(
+                there.iter().any(|seen| is(seen, served)),
+                "{}: {there:?}",
+                case.name
+            );
+            assert!(
+                !elsewhere.iter().any(|seen| is(seen, served)),
+                "{}",
+                case.name
+            );
         }
-        assert_eq!(seen.len() + guarded.len(), case.served.len(), "{}", case.name);
+        assert_eq!(
+            seen.len() + guarded.len(),
+            case.served.len(),
+            "{}",
+            case.name
+        );
     }
     program.finish().await;
 }
 
 fn is(seen: &Seen, served: &requests::Served) -> bool {
-    (seen.method.as_str(), seen.target.as_str(), seen.body.as_slice())
-        == (served.method, served.target, served.body)
+    (
+        seen.method.as_str(),
+        seen.target.as_str(),
+        seen.body.as_slice(),
+    ) == (served.method, served.target, served.body)
 }

@@ -1,8 +1,8 @@
 //! Backends that break the protocol: nothing of what they send beyond one response reaches anyone,
 //! and what is not a whole response is not passed on as one.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::AsyncWriteExt as _;
 
@@ -81,7 +81,8 @@ async fn what_breaks_the_protocol_is_not_passed_on() {
 
 async fn check(program: &Program, target: &str, name: &str, outcome: Outcome) {
     let mut wire = Wire::connect(program.http).await;
-    wire.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+    wire.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+        .await;
     match outcome {
         Answer(status, body) => {
             let response = wire.response().await.unwrap_or_else(|| panic!("{name}"));
@@ -109,7 +110,8 @@ async fn a_body_behind_the_answer_to_head_is_no_answer() {
     let backend = Backend::saying(said, true).await;
     let program = Program::start(&[Route::new("web", "/", &[backend.address])], &[]).await;
     let mut wire = Wire::connect(program.http).await;
-    wire.send("HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    wire.send("HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
     let (raw, _) = wire.rest().await;
     assert!(raw.starts_with(b"HTTP/1.1 200") && raw.ends_with(b"\r\n\r\n"));
     let next = get(program.http, "/").await;
@@ -120,7 +122,12 @@ async fn a_body_behind_the_answer_to_head_is_no_answer() {
 /// Interim responses and fields without end are cut off, and cost no memory.
 #[tokio::test]
 async fn endless_heads_are_cut_off() {
-    for piece in ["HTTP/1.1 102 Processing\r\n\r\n", "x: y\r\n", "x", "HTTP/1.1 100 Continue\r\nx: y\r\n\r\n"] {
+    for piece in [
+        "HTTP/1.1 102 Processing\r\n\r\n",
+        "x: y\r\n",
+        "x",
+        "HTTP/1.1 100 Continue\r\nx: y\r\n\r\n",
+    ] {
         let backend = Backend::start(move |mut tcp, _| async move {
             if read_request(&mut tcp).await.is_none() {
                 return;
@@ -202,10 +209,26 @@ async fn a_stale_connection_costs_nobody_an_answer() {
     let routes = [Route::new("web", "/", &[backend.address])];
     for (request, status, executed) in [
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200, 2),
-        ("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 200, 2),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 502, 1),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", 502, 1),
-        ("PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", 502, 1),
+        (
+            "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+            200,
+            2,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+            502,
+            1,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+            502,
+            1,
+        ),
+        (
+            "PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+            502,
+            1,
+        ),
     ] {
         let program = Program::start(&routes, &[]).await;
         let mut wire = Wire::connect(program.http).await;

@@ -95,7 +95,10 @@ impl Program {
         let folder = TempDir::new().unwrap();
         let mut command = Command::new("sh");
         let limit = descriptors.map_or_else(String::new, |n| format!("ulimit -n {n}; "));
-        command.arg("-c").arg(format!("{limit}exec \"$@\"")).arg("sh");
+        command
+            .arg("-c")
+            .arg(format!("{limit}exec \"$@\""))
+            .arg("sh");
         command
             .arg(env!("CARGO_BIN_EXE_l7-ingress"))
             .args(["run", "--http=127.0.0.1:0", "--https=127.0.0.1:0"])
@@ -162,7 +165,13 @@ impl Program {
     pub(crate) fn resident(&self) -> usize {
         let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with("VmRSS"));
-        let kib: usize = line.unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+        let kib: usize = line
+            .unwrap()
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap();
         kib * 1024
     }
 
@@ -170,7 +179,10 @@ impl Program {
     pub(crate) fn processor_time(&self) -> Duration {
         let stat = self.proc("stat");
         let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        let ticks: u64 = fields[11..13].iter().map(|f| f.parse::<u64>().unwrap()).sum();
+        let ticks: u64 = fields[11..13]
+            .iter()
+            .map(|f| f.parse::<u64>().unwrap())
+            .sum();
         Duration::from_millis(ticks * 10)
     }
 
@@ -183,7 +195,11 @@ impl Program {
     pub(crate) async fn finish(mut self) {
         let alive = client::get(self.admin, "/healthz").await;
         assert_eq!(alive.status, 200);
-        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap();
+        let pid = self
+            .child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let ended = timeout(SOON, self.child.wait()).await.unwrap().unwrap();

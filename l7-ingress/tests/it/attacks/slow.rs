@@ -34,10 +34,26 @@ const SLOW: &[(&str, &str, &str)] = &[
     ("half a method", "G", ""),
     ("half a preface", "PRI * HTTP/2.0\r\n", ""),
     ("a preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ""),
-    ("half a body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc", ""),
-    ("half a chunk", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", ""),
-    ("an answered request", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", ""),
-    ("a head behind another", "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n", "X-Y: z\r\n"),
+    (
+        "half a body",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc",
+        "",
+    ),
+    (
+        "half a chunk",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        "",
+    ),
+    (
+        "an answered request",
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "",
+    ),
+    (
+        "a head behind another",
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n",
+        "X-Y: z\r\n",
+    ),
 ];
 
 #[tokio::test]
@@ -64,7 +80,11 @@ async fn slow_clients_are_closed_and_others_are_served() {
     }
     assert!(began.elapsed() > GRANTED, "closed too early");
     let whole = ledger.take();
-    assert!(whole.iter().all(|seen| seen.complete == (seen.method == "GET")));
+    assert!(
+        whole
+            .iter()
+            .all(|seen| seen.complete == (seen.method == "GET"))
+    );
     program.finish().await;
 }
 
