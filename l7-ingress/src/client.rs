@@ -232,6 +232,10 @@ impl GuardedIo {
         let n = self.held.len().min(buf.remaining());
         let piece = self.held.split_to(n);
         buf.put_slice(&piece);
+        if self.held.is_empty() {
+            // An empty rest would keep all of it in memory for as long as the connection lasts.
+            self.held = Bytes::new();
+        }
         if !verbatim {
             let rest = std::mem::take(&mut self.held);
             self.pass(buf, start);
@@ -367,7 +371,11 @@ impl AsyncWrite for GuardedIo {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_flush(cx);
-        this.poll_sent(cx, result)
+        match this.stream {
+            // Always ready: says nothing of what the client takes.
+            Stream::Plain(_) => result,
+            Stream::Tls(_) => this.poll_sent(cx, result),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

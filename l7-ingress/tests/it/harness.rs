@@ -10,9 +10,9 @@ use std::time::Duration;
 
 pub(crate) use authority::{Authority, Pem};
 pub(crate) use backend::{Backend, Raw, trailing};
-pub(crate) use client::{Answer, Connection, Request, get, request};
+pub(crate) use client::{Answer, Connection, Lost, Request, get, request};
 pub(crate) use objects::{
-    annotate, class, id, ingress, ingress_id, secret, served, service, slice, slice_id, tls, yaml,
+    annotate, class, ingress, ingress_id, secret, served, service, slice, slice_id, tls,
 };
 pub(crate) use proxy::Proxy;
 

@@ -6,7 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256,
     SignatureAlgorithm,
 };
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 /// An authority and what it needs to sign.
@@ -23,6 +23,15 @@ pub(crate) struct Pem {
 }
 
 static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
+
+impl Pem {
+    /// The certificate as handshakes carry it.
+    pub(crate) fn der(&self) -> Vec<u8> {
+        use rustls::pki_types::pem::PemObject as _;
+        let der = rustls::pki_types::CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        der.unwrap().to_vec()
+    }
+}
 
 impl Authority {
     fn new() -> Self {
@@ -62,6 +71,15 @@ impl Authority {
         protocols: &[&str],
     ) -> ClientConfig {
         let provider = Arc::new(aws_lc_rs::default_provider());
+        Self::client_with(provider, versions, protocols)
+    }
+
+    /// The same with cryptography of its own.
+    pub(crate) fn client_with(
+        provider: Arc<CryptoProvider>,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&str],
+    ) -> ClientConfig {
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .unwrap()

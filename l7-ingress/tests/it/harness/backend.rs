@@ -199,7 +199,7 @@ async fn describe(name: String, request: Request<Incoming>) -> Response<Body> {
         "method": head.method.as_str(),
         "path": head.uri.path_and_query().map_or("", |target| target.as_str()),
         "proto": format!("{:?}", head.version),
-        "host": headers.get("host").map_or(json!(authority), |host| host[0].clone()),
+        "host": headers.get("host").map_or_else(|| json!(authority), |host| host[0].clone()),
         "headers": Value::Object(headers),
         "trailers": trailers,
         "body": String::from_utf8_lossy(&collected.to_bytes()),
@@ -267,18 +267,6 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Raw<S> {
                     return String::from_utf8_lossy(&text).into_owned();
                 }
             }
-        })
-        .await
-    }
-
-    /// Reads exactly this many bytes.
-    pub(crate) async fn exactly(&mut self, n: usize) -> Vec<u8> {
-        soon("bytes", async {
-            while self.buffer.len() < n {
-                assert_ne!(self.io.read_buf(&mut self.buffer).await.unwrap(), 0);
-            }
-            let rest = self.buffer.split_off(n);
-            std::mem::replace(&mut self.buffer, rest)
         })
         .await
     }

@@ -8,7 +8,6 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinHandle;
 
 use super::{Body, Fault, empty};
 
@@ -60,8 +59,6 @@ impl Answer {
 /// A client's connection.
 pub(crate) struct Connection {
     sender: Sender,
-    /// Ends with the connection.
-    pub(crate) ended: JoinHandle<hyper::Result<()>>,
 }
 
 enum Sender {
@@ -82,20 +79,18 @@ impl Connection {
     /// HTTP/1.1 on `io`.
     pub(crate) async fn http1(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let (sender, driver) = http1::handshake(TokioIo::new(io)).await.unwrap();
-        Self {
-            sender: Sender::Http1(sender),
-            ended: tokio::task::spawn(driver.with_upgrades()),
-        }
+        tokio::task::spawn(driver.with_upgrades());
+        let sender = Sender::Http1(sender);
+        Self { sender }
     }
 
     /// HTTP/2 on `io`.
     pub(crate) async fn http2(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(io));
         let (sender, driver) = handshake.await.unwrap();
-        Self {
-            sender: Sender::Http2(sender),
-            ended: tokio::task::spawn(driver),
-        }
+        tokio::task::spawn(driver);
+        let sender = Sender::Http2(sender);
+        Self { sender }
     }
 
     /// Sends a request and takes the whole answer.
@@ -127,11 +122,23 @@ impl Connection {
                 sender.try_send_request(request).await
             }
         };
-        sent.map_err(|mut refused| match refused.take_message() {
-            Some(_) => Lost::Unsent,
-            None => Lost::Sent(refused.into_error().into()),
+        sent.map_err(|mut refused| {
+            let unsent = refused.take_message().is_some();
+            let error = refused.into_error();
+            if unsent || is_unprocessed(&error) {
+                Lost::Unsent
+            } else {
+                Lost::Sent(error.into())
+            }
         })
     }
+}
+
+/// Whether a GOAWAY says that the server has not looked at the request (RFC 9113 §6.8).
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let error = source.and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR))
 }
 
 /// Takes the whole answer.

@@ -7,13 +7,6 @@ use serde_json::{Value, json};
 
 use super::Pem;
 
-/// The documents of a YAML text.
-pub(crate) fn yaml(text: &str) -> Vec<Value> {
-    text.split("\n---\n")
-        .map(|document| serde_saphyr::from_str(document).unwrap())
-        .collect()
-}
-
 /// The default class, which is ours.
 pub(crate) fn class() -> Value {
     json!({
@@ -108,7 +101,7 @@ pub(crate) fn secret(name: &str, pem: &Pem) -> Value {
 }
 
 /// The identity of an object.
-pub(crate) fn id(object: &Value) -> ObjectId {
+fn id(object: &Value) -> ObjectId {
     ObjectId::of(object).unwrap()
 }
 

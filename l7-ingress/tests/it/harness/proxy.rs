@@ -89,11 +89,6 @@ impl Proxy {
         assert!(self.api.delete(id).unwrap(), "{id:?} was not there");
     }
 
-    /// The port of a URL's scheme.
-    pub(crate) fn address(&self, https: bool) -> SocketAddr {
-        if https { self.https } else { self.http }
-    }
-
     /// A connection for requests of this URL, `HTTP/1.1` under TLS where it says https.
     pub(crate) async fn connect(&self, url: &str) -> Connection {
         let uri: http::Uri = url.parse().unwrap();
