@@ -73,7 +73,7 @@ pub struct ExplainArgs {
     /// Folder of YAML or JSON manifests
     #[arg(long, value_name = "DIR")]
     pub manifests: PathBuf,
-    /// The request, as in https://shop.example/cart
+    /// The request: an http or https URL
     #[arg(value_name = "URL")]
     pub url: http::Uri,
     /// A request header, as in 'Host: shop.example'; may be repeated
@@ -104,7 +104,8 @@ pub struct IngressArgs {
     /// Serve the Ingresses of this namespace only [default: all]
     #[arg(long, value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
-    /// Service that answers what no Ingress matches, as NAMESPACE/NAME[:PORT] [default: 404]
+    /// Service that answers what no Ingress matches, as NAMESPACE/NAME or NAMESPACE/NAME:PORT [default:
+    /// 404]
     #[arg(long, value_name = "SERVICE")]
     pub default_backend_service: Option<String>,
     /// Secret with the certificate for names that have none, as NAMESPACE/NAME [default: made at

@@ -77,7 +77,7 @@ pub enum Error {
 /// Reads the header that a connection begins with.
 ///
 /// # Errors
-/// See [`Error`]; only [`Error::Incomplete`] can be mended, by more bytes.
+/// See [`enum@Error`]; only [`Error::Incomplete`] can be mended, by more bytes.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, Error> {
     const LINE: &[u8] = b"PROXY ";
     if bytes.starts_with(SIGNATURE) {
