@@ -62,8 +62,9 @@ impl Writer {
 }
 
 fn write_all(receiver: &Receiver<Vec<u8>>) {
-    let mut out = std::io::stdout().lock();
     for batch in receiver {
+        // Not held in between: others of the process may write there, too.
+        let mut out = std::io::stdout().lock();
         // Nobody reads any more: traffic goes on without a log.
         let _ = out.write_all(&batch).and_then(|()| out.flush());
     }

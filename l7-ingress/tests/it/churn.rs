@@ -11,7 +11,7 @@ use crate::load::{Load, Tally, calls, certificate, plain, secure};
 
 const CHANGES: usize = 500;
 /// Requests that are answered between two changes, at least.
-const REQUESTS_BETWEEN: usize = 20;
+const REQUESTS_BETWEEN: usize = 10;
 /// How often it is waited until a change is in effect.
 const LOOK_EVERY: usize = 50;
 

@@ -49,6 +49,7 @@ pub(crate) struct Load {
     pub(crate) grpc: Vec<Backend>,
     pub(crate) websocket: Vec<Backend>,
     progress: Arc<AtomicUsize>,
+    begin: CancellationToken,
     stop: CancellationToken,
     http: Vec<JoinHandle<Tally>>,
     tunnels: Vec<JoinHandle<Tally>>,
@@ -107,11 +108,14 @@ impl Load {
             grpc,
             websocket,
             progress: Arc::default(),
+            begin: CancellationToken::new(),
             stop: CancellationToken::new(),
             http: Vec::new(),
             tunnels: Vec::new(),
         };
         load.connect().await;
+        // Not before: those that run would hold up those that connect.
+        load.begin.cancel();
         load
     }
 
@@ -121,6 +125,7 @@ impl Load {
             let client = Client {
                 number,
                 progress: Arc::clone(&self.progress),
+                begin: self.begin.clone(),
                 stop: self.stop.clone(),
                 tally: Tally::default(),
             };
@@ -176,6 +181,7 @@ async fn join(tasks: Vec<JoinHandle<Tally>>) -> Tally {
 struct Client {
     number: usize,
     progress: Arc<AtomicUsize>,
+    begin: CancellationToken,
     stop: CancellationToken,
     tally: Tally,
 }
@@ -185,6 +191,7 @@ impl Clone for Client {
         Self {
             number: self.number,
             progress: Arc::clone(&self.progress),
+            begin: self.begin.clone(),
             stop: self.stop.clone(),
             tally: Tally::default(),
         }
@@ -203,6 +210,7 @@ impl Client {
 
     /// POSTs its ids, and expects them back.
     async fn http(mut self, mut connection: Connection, url: &str) -> Tally {
+        self.begin.cancelled().await;
         while !self.stop.is_cancelled() {
             let id = self.next_id();
             let sent = request("POST", &format!("{url}/{id}"), full(id.clone()));
@@ -224,6 +232,7 @@ impl Client {
 
     /// Calls with its ids, and expects them and a status back.
     async fn grpc(mut self, mut connection: Connection) -> Tally {
+        self.begin.cancelled().await;
         while !self.stop.is_cancelled() {
             let id = self.next_id();
             let mut sent = request("POST", "https://grpc.test/echo.Echo/Echo", full(id.clone()));
@@ -250,6 +259,7 @@ impl Client {
 
     /// Sends its ids as messages, and expects them back.
     async fn websocket(mut self, mut socket: WebSocketStream<TcpStream>) -> Tally {
+        self.begin.cancelled().await;
         while !self.stop.is_cancelled() {
             let id = self.next_id();
             let sent = socket.send(Message::text(id.clone())).await;
