@@ -1,7 +1,8 @@
-//! 200 clients that never rest: HTTP/1.1, HTTP/2, WebSocket, gRPC.
+//! 200 clients at once: HTTP/1.1, HTTP/2, WebSocket, gRPC.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::header::{CONTENT_TYPE, HeaderValue, TE};
@@ -19,6 +20,8 @@ use crate::harness::{
 
 /// Clients of each protocol.
 const CLIENTS: usize = 50;
+/// What a client leaves between two requests: shown is that none is lost, not how many fit.
+const REST: Duration = Duration::from_millis(200);
 
 /// What becomes of one client.
 #[derive(Debug, Default)]
@@ -203,9 +206,10 @@ impl Client {
         format!("{}-{}", self.number, self.tally.done)
     }
 
-    fn done(&mut self) {
+    async fn done(&mut self) {
         self.tally.done += 1;
         self.progress.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(REST).await;
     }
 
     /// POSTs its ids, and expects them back.
@@ -215,7 +219,7 @@ impl Client {
             let id = self.next_id();
             let sent = request("POST", &format!("{url}/{id}"), full(id.clone()));
             match connection.send(sent).await {
-                Ok(answer) if answer.status == 200 && answer.body == id => self.done(),
+                Ok(answer) if answer.status == 200 && answer.body == id => self.done().await,
                 Ok(answer) => self.tally.lost.push(format!("{id}: {answer:?}")),
                 Err(Lost::Sent(error)) => self.tally.lost.push(format!("{id}: {error:?}")),
                 Err(Lost::Unsent) => {
@@ -241,7 +245,7 @@ impl Client {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             match connection.send(sent).await {
                 Ok(answer) if answer.body == id && answer.trailers["grpc-status"] == "0" => {
-                    self.done();
+                    self.done().await;
                 }
                 Ok(answer) => self.tally.lost.push(format!("{id}: {answer:?}")),
                 Err(Lost::Sent(error)) => self.tally.lost.push(format!("{id}: {error:?}")),
@@ -264,7 +268,9 @@ impl Client {
             let id = self.next_id();
             let sent = socket.send(Message::text(id.clone())).await;
             match (sent, socket.next().await) {
-                (Ok(()), Some(Ok(message))) if message == Message::text(id.as_str()) => self.done(),
+                (Ok(()), Some(Ok(message))) if message == Message::text(id.as_str()) => {
+                    self.done().await;
+                }
                 other => {
                     self.tally.closed += 1;
                     self.tally.lost.push(format!("{id}: {other:?}"));
