@@ -1,6 +1,6 @@
 //! Turns faults into replies: the one place where the proxy answers for itself.
 
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, SERVER};
 use http::{Response, StatusCode};
 
 use crate::body::ResponseBody;
@@ -57,6 +57,7 @@ impl Reply {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        headers.insert(SERVER, HeaderValue::from_static("penstock"));
         if let Self::Redirect(_, location) = self {
             headers.insert(LOCATION, location);
         }

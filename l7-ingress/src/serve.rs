@@ -37,7 +37,7 @@ const FIRST_FLIGHT: usize = 4096;
 const IDLE_GRACE: Duration = Duration::from_secs(1);
 /// The answer to a request in the clear on the TLS port, as nginx gives it.
 const PLAIN_ON_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
-connection: close\r\ncontent-length: 51\r\n\r\nThe plain HTTP request was sent to the HTTPS port.\r\n";
+connection: close\r\ncontent-length: 52\r\n\r\nThe plain HTTP request was sent to the HTTPS port.\r\n";
 
 /// Serves a connection until it ends.
 pub(crate) async fn connection(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, tls: bool) {
