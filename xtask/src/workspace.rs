@@ -20,21 +20,6 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Where cargo puts what it builds.
-pub(crate) fn target_dir() -> Result<PathBuf> {
-    let output = cargo()
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .output()
-        .context("cargo metadata does not start")?;
-    ensure!(output.status.success(), "cargo metadata failed");
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).context("cargo metadata")?;
-    let folder = metadata["target_directory"].as_str();
-    Ok(folder
-        .context("cargo metadata names no target directory")?
-        .into())
-}
-
 /// Builds a program of the workspace and says where it is.
 pub(crate) fn build(binary: &str, profile: &str) -> Result<PathBuf> {
     let output = cargo()
