@@ -9,8 +9,8 @@ use l7_ingress::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // Huge pages cost an idle process 12 MB and win a busy one nothing that could be measured; a
-    // kernel without them refuses, and is right.
+    // Huge pages cost an idle process 10 MB of memory that it does not use; a kernel without them
+    // refuses, and is right.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     match Cli::parse().command {
         Command::Run(args) => daemon::run("l7-ingress", &args.daemon.clone(), |process| {
