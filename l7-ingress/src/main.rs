@@ -9,9 +9,6 @@ use l7_ingress::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // Huge pages cost an idle process 10 MB of memory that it does not use; a kernel without them
-    // refuses, and is right.
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
     match Cli::parse().command {
         Command::Run(args) => daemon::run("l7-ingress", &args.daemon.clone(), |process| {
             l7_ingress::run(process, *args)
