@@ -1,5 +1,7 @@
 //! One client connection from accept to close: PROXY protocol, TLS, HTTP/1 or HTTP/2, drain.
 
+mod http2;
+
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -10,9 +12,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -20,12 +22,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::WaitForCancellationFuture;
 
 use crate::client::{Client, GuardedIo, Origin};
-use crate::flood::BudgetedIo;
 use crate::forward;
 use crate::proxy_protocol;
 use crate::stream::{Socket, Stream};
 use crate::watchdog::Watchdog;
-use crate::worker::{LocalExecutor, Worker};
+use crate::worker::Worker;
 
 /// What a client that knows that we speak HTTP/2 begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -96,7 +97,7 @@ async fn serve(
     let client = Client::new(origin, true, Instant::now());
     let stream = Stream::Tls(Box::new(stream.into()));
     if http2 {
-        serve_http2(worker, stream, client).await
+        http2::serve(worker, stream, client).await
     } else {
         serve_http1(worker, stream, client, Bytes::new()).await
     }
@@ -148,7 +149,7 @@ async fn plain(
         }
         if seen == PREFACE.len() {
             socket.unread(first.freeze());
-            return serve_http2(worker, Stream::Plain(socket), client).await;
+            return http2::serve(worker, Stream::Plain(socket), client).await;
         }
     }
 }
@@ -182,51 +183,6 @@ async fn serve_http1(
             connection.as_mut().graceful_shutdown();
         }
         connection.as_mut().poll(cx)
-    })
-    .await?;
-    Ok(())
-}
-
-async fn serve_http2(
-    worker: &Rc<Worker>,
-    stream: Stream,
-    client: Arc<Client>,
-) -> Result<(), ConnectionError> {
-    let limits = &worker.settings.http2;
-    let service = {
-        let (worker, client) = (Rc::clone(worker), Arc::clone(&client));
-        service_fn(move |request| {
-            let (worker, client) = (Rc::clone(&worker), Arc::clone(&client));
-            async move { forward::answer(&worker, &client, request).await }
-        })
-    };
-    let stream = BudgetedIo::new(stream, PREFACE.len());
-    let mut connection = pin!(
-        http2::Builder::new(LocalExecutor)
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.max_concurrent_streams)
-            .max_header_list_size(limits.max_header_list_size)
-            .max_pending_accept_reset_streams(limits.max_pending_resets)
-            .max_local_error_reset_streams(limits.max_error_resets)
-            .initial_stream_window_size(limits.stream_window)
-            .initial_connection_window_size(limits.connection_window)
-            .max_send_buf_size(limits.send_buffer)
-            .keep_alive_interval(limits.ping_interval)
-            .keep_alive_timeout(limits.ping_timeout)
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let mut drain = Drain::new(worker);
-    let mut told = None;
-    poll_fn(|cx| {
-        if told.is_none() && drain.poll_http2(cx, &client).is_ready() {
-            told = Some(Instant::now());
-            connection.as_mut().graceful_shutdown();
-        }
-        let ended = connection.as_mut().poll(cx);
-        match told {
-            Some(since) if ended.is_pending() => drain.poll_left(cx, &client, since).map(Ok),
-            _ => ended,
-        }
     })
     .await?;
     Ok(())

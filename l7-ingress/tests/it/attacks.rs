@@ -13,3 +13,4 @@ mod malicious;
 pub(crate) mod program;
 mod slow;
 mod tls;
+mod windows;
