@@ -13,7 +13,6 @@ use arc_swap::ArcSwap;
 use cluster::{Cluster, Selection};
 use daemon::Process;
 use futures_util::stream::{BoxStream, StreamExt as _, select_all};
-use hickory_resolver::TokioResolver;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -104,21 +103,10 @@ impl Server {
         let settings = args.ingress.settings()?;
         let workers = args.proxy.workers();
         let mut listeners: Vec<Listeners> = (0..workers).map(|_| Listeners::default()).collect();
-        let (mut http, mut https) = (Vec::new(), Vec::new());
-        for address in &args.proxy.http {
-            let sockets = bind(*address, workers, &mut http)?;
-            listeners
-                .iter_mut()
-                .zip(sockets)
-                .for_each(|(to, socket)| to.http.push(socket));
-        }
-        for address in &args.proxy.https {
-            let sockets = bind(*address, workers, &mut https)?;
-            listeners
-                .iter_mut()
-                .zip(sockets)
-                .for_each(|(to, socket)| to.https.push(socket));
-        }
+        let http = bind(&args.proxy.http, &mut listeners, |worker| &mut worker.http)?;
+        let https = bind(&args.proxy.https, &mut listeners, |worker| {
+            &mut worker.https
+        })?;
         Ok(Self {
             args,
             settings,
@@ -193,23 +181,39 @@ impl Server {
     }
 }
 
-/// Binds `address` for all workers; adds what it became to `bound`.
+/// Binds the addresses of one port for all workers; returns what they have become.
 fn bind(
-    address: SocketAddr,
-    workers: usize,
-    bound: &mut Vec<SocketAddr>,
-) -> Result<Vec<std::net::TcpListener>, RunError> {
-    let failed = |source| RunError::Listen { address, source };
-    let sockets = listen::bind(address, workers).map_err(failed)?;
-    if let Some(first) = sockets.first() {
-        bound.push(first.local_addr().map_err(failed)?);
+    addresses: &[SocketAddr],
+    workers: &mut [Listeners],
+    port: impl Fn(&mut Listeners) -> &mut Vec<std::net::TcpListener>,
+) -> Result<Vec<SocketAddr>, RunError> {
+    let mut bound = Vec::new();
+    for &address in addresses {
+        let failed = |source| RunError::Listen { address, source };
+        let sockets = match listen::bind(address, workers.len()) {
+            Ok(sockets) => sockets,
+            Err(error) if addresses.len() > 1 && listen::lacks_ipv6(address, &error) => {
+                tracing::info!("not listening on {address}: {error}");
+                continue;
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        if let Some(first) = sockets.first() {
+            bound.push(first.local_addr().map_err(failed)?);
+        }
+        for (worker, socket) in workers.iter_mut().zip(sockets) {
+            port(worker).push(socket);
+        }
     }
-    Ok(sockets)
+    Ok(bound)
 }
 
-fn start_dns(process: &Process, backends: watch::Receiver<Vec<Arc<Backend>>>) {
-    let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
-    match resolver {
+fn start_dns(
+    process: &Process,
+    servers: &[SocketAddr],
+    backends: watch::Receiver<Vec<Arc<Backend>>>,
+) {
+    match dns::resolver(servers) {
         Ok(resolver) => process
             .tasks()
             .spawn("dns", dns::resolve(resolver, backends)),
@@ -276,7 +280,7 @@ impl Control {
     ) -> Result<oneshot::Receiver<()>, RunError> {
         routes::expose(process, Arc::clone(&table));
         let (externals, backends) = watch::channel(Vec::new());
-        start_dns(process, backends);
+        start_dns(process, &args.proxy.resolver, backends);
         let (published, first_table) = oneshot::channel();
         let control = Self {
             compiler,

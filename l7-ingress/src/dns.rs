@@ -8,6 +8,9 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use l7_ingress_core::{Backend, EndpointSet, Resolution};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -16,58 +19,99 @@ use tokio::time::Instant;
 const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
 /// When to ask again after no answer.
 const RETRY: Duration = Duration::from_secs(5);
-/// Questions that may be open at once.
-const CONCURRENT: usize = 16;
+/// Questions that may be open at once: names whose servers are silent hold up few others.
+const CONCURRENT: usize = 64;
+
+/// Asks these servers; with none, those of `/etc/resolv.conf`.
+pub(crate) fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
+    if servers.is_empty() {
+        return TokioResolver::builder_tokio()?.build();
+    }
+    let server = |address: &SocketAddr| {
+        let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
+        let connections = connections.map(|mut connection| {
+            connection.port = address.port();
+            connection
+        });
+        NameServerConfig::new(address.ip(), true, connections.into())
+    };
+    let servers = servers.iter().map(server).collect();
+    let config = ResolverConfig::from_name_servers(servers);
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build()
+}
+
+/// What is asked for one backend; another name of the same backend is another question.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Question {
+    backend: u64,
+    host: Box<str>,
+    port: u16,
+}
+
+/// When to ask next; `None` while the answer is awaited.
+type Due = BTreeMap<Question, Option<Instant>>;
 
 /// Keeps the addresses of `backends` fresh; the last good answer stays until there is a better one.
 pub(crate) async fn resolve(
     resolver: TokioResolver,
     mut backends: watch::Receiver<Vec<Arc<Backend>>>,
 ) {
-    let mut due: BTreeMap<u64, Instant> = BTreeMap::new();
+    let mut due = Due::new();
+    let mut asked = FuturesUnordered::new();
     loop {
+        let current = questions(&backends.borrow_and_update());
+        due.retain(|question, _| current.contains_key(question));
         let now = Instant::now();
-        let current = backends.borrow_and_update().clone();
-        due.retain(|id, _| current.iter().any(|backend| backend.id.0 == *id));
-        for batch in overdue(&current, &due, now).chunks(CONCURRENT) {
-            let mut asked: FuturesUnordered<_> = batch
-                .iter()
-                .map(|backend| ask(&resolver, backend))
-                .collect();
-            while let Some((id, again)) = asked.next().await {
-                due.insert(id, Instant::now() + again);
+        for (question, backend) in &current {
+            let at = due.entry(question.clone()).or_insert(Some(now));
+            if at.is_some_and(|at| at <= now) && asked.len() < CONCURRENT {
+                *at = None;
+                asked.push(ask(&resolver, question.clone(), Arc::clone(backend)));
             }
         }
-        let next = due.values().min().copied();
+        let next = due.values().flatten().min().copied();
         tokio::select! {
             changed = backends.changed() => if changed.is_err() {
                 return;
             },
-            () = tokio::time::sleep_until(next.unwrap_or(now)), if next.is_some() => {}
+            Some((question, again)) = asked.next() => {
+                if let Some(at) = due.get_mut(&question) {
+                    *at = Some(Instant::now() + again);
+                }
+            }
+            () = tokio::time::sleep_until(next.unwrap_or(now)),
+                if next.is_some() && asked.len() < CONCURRENT => {}
         }
     }
 }
 
-/// The backends whose answers have expired, or that have none.
-fn overdue<'b>(
-    backends: &'b [Arc<Backend>],
-    due: &BTreeMap<u64, Instant>,
-    now: Instant,
-) -> Vec<&'b Arc<Backend>> {
-    let is_due = |backend: &&Arc<Backend>| due.get(&backend.id.0).is_none_or(|due| *due <= now);
-    backends.iter().filter(is_due).collect()
+/// What has to be asked for these backends. An address that is written as a name needs no answer.
+fn questions(backends: &[Arc<Backend>]) -> BTreeMap<Question, Arc<Backend>> {
+    let question = |backend: &Arc<Backend>| match &backend.endpoints().resolution {
+        Resolution::Dns { host, port } if host.parse::<IpAddr>().is_err() => {
+            let question = Question {
+                backend: backend.id.0,
+                host: host.clone(),
+                port: *port,
+            };
+            Some((question, Arc::clone(backend)))
+        }
+        _ => None,
+    };
+    backends.iter().filter_map(question).collect()
 }
 
-/// Asks once; says which backend it was and when to ask again.
-async fn ask(resolver: &TokioResolver, backend: &Backend) -> (u64, Duration) {
-    let known = Arc::clone(&backend.endpoints());
-    let Resolution::Dns { host, port } = &known.resolution else {
-        return (backend.id.0, RETRY);
-    };
+/// Asks once; says when to ask again.
+async fn ask(
+    resolver: &TokioResolver,
+    question: Question,
+    backend: Arc<Backend>,
+) -> (Question, Duration) {
+    let Question { host, port, .. } = &question;
     // A trailing dot: search domains are the pod's business, not the Service's.
     let again = match resolver.lookup_ip(format!("{host}.")).await {
         Err(error) => {
-            tracing::warn!("{} cannot be resolved: {error}", backend.service);
+            tracing::warn!("{}: {host} cannot be resolved: {error}", backend.service);
             RETRY
         }
         Ok(answer) => {
@@ -77,23 +121,36 @@ async fn ask(resolver: &TokioResolver, backend: &Backend) -> (u64, Duration) {
             let addresses = usable(answer.iter(), *port);
             if addresses.is_empty() {
                 tracing::warn!(
-                    "{} resolves to no address that may be used",
+                    "{}: {host} resolves to no address that may be used",
                     backend.service
                 );
                 RETRY
             } else {
-                if addresses != known.addresses {
-                    let resolution = known.resolution.clone();
-                    backend.publish(EndpointSet {
-                        addresses,
-                        resolution,
-                    });
-                }
+                publish(&backend, &question, addresses);
                 expires.clamp(*TTL.start(), *TTL.end())
             }
         }
     };
-    (backend.id.0, again)
+    (question, again)
+}
+
+/// Publishes an answer, unless the Service has another name by now.
+fn publish(backend: &Backend, question: &Question, addresses: Box<[SocketAddr]>) {
+    let known = Arc::clone(&backend.endpoints());
+    let asked = Resolution::Dns {
+        host: question.host.clone(),
+        port: question.port,
+    };
+    if known.resolution == asked && known.addresses != addresses {
+        let resolution = asked;
+        backend.resolved(
+            &known,
+            EndpointSet {
+                addresses,
+                resolution,
+            },
+        );
+    }
 }
 
 /// The addresses that a name in somebody's Service may lead to: not this pod itself and not its

@@ -1,7 +1,7 @@
 //! Accepts connections, without spinning and without more of them than there are descriptors for.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -50,6 +50,14 @@ pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<std::n
             Ok(listener)
         })
         .collect()
+}
+
+/// Whether "all addresses of IPv6" cannot be had because the kernel was told to be without it. That
+/// address is among the defaults.
+pub(crate) fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
+    let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()));
+    let unsupported = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    address == all && error.raw_os_error() == Some(unsupported)
 }
 
 /// Starts to accept; stops when the result is dropped.
@@ -111,5 +119,22 @@ async fn refused(worker: &Worker, error: &io::Error) {
     if !gone.contains(&error.kind()) {
         tracing::debug!("cannot accept: {error}");
         tokio::time::sleep(BACK_OFF).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_lack_of_ipv6_is_forgiven() {
+        let check = |address: &str, errno: rustix::io::Errno, expect: bool| {
+            let forgiven = lacks_ipv6(address.parse().unwrap(), &errno.into());
+            assert_eq!(forgiven, expect, "{address} {errno}");
+        };
+        check("[::]:80", rustix::io::Errno::AFNOSUPPORT, true);
+        check("[::]:80", rustix::io::Errno::ADDRINUSE, false);
+        check("[::1]:80", rustix::io::Errno::AFNOSUPPORT, false);
+        check("0.0.0.0:80", rustix::io::Errno::AFNOSUPPORT, false);
     }
 }

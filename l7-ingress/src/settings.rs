@@ -240,6 +240,10 @@ pub struct ProxyArgs {
     /// Requests that one connection to a backend may carry
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub upstream_keepalive_requests: u32,
+    /// DNS server for the names of ExternalName Services; may be repeated [default: those of
+    /// /etc/resolv.conf]
+    #[arg(long, value_name = "ADDR")]
+    pub resolver: Vec<SocketAddr>,
     /// Client connections over all workers [default: half of the file descriptor limit less 64]
     #[arg(long, value_name = "N")]
     pub max_connections: Option<usize>,

@@ -57,7 +57,7 @@ pub(crate) struct Wish<'a> {
 pub(crate) enum Unreachable {
     NoService,
     NoPort,
-    /// An ExternalName that leads back to this machine.
+    /// An ExternalName that leads back to this machine or to its link.
     Loopback,
     /// An ExternalName that is empty.
     NoName,
@@ -321,7 +321,7 @@ impl Entry {
         if host.is_empty() {
             return Err(Unreachable::NoName);
         }
-        if is_loopback(host) {
+        if is_own(host) {
             return Err(Unreachable::Loopback);
         }
         let number = match (found, port) {
@@ -376,11 +376,14 @@ impl Entry {
     }
 }
 
-/// Whether a name leads back to this machine: from here, that is a way into the proxy's own ports.
-fn is_loopback(host: &str) -> bool {
+/// Whether a name leads back to this machine, which is a way into the proxy's own ports, or to its
+/// link, where clouds keep credentials (169.254.169.254).
+fn is_own(host: &str) -> bool {
     if let Ok(ip) = host.parse::<IpAddr>() {
-        let ip = ip.to_canonical();
-        return ip.is_loopback() || ip.is_unspecified();
+        return match ip.to_canonical() {
+            IpAddr::V4(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local(),
+        };
     }
     // RFC 6761 §6.3
     host == "localhost" || host.ends_with(".localhost") || host == "localhost.localdomain"

@@ -85,6 +85,12 @@ impl Backend {
     pub fn publish(&self, endpoints: EndpointSet) {
         self.endpoints.store(Arc::new(endpoints));
     }
+
+    /// Replaces the endpoints if they still are those of `known`. For whoever resolves names: the
+    /// control loop may have published others while it waited for an answer.
+    pub fn resolved(&self, known: &Arc<EndpointSet>, endpoints: EndpointSet) {
+        self.endpoints.compare_and_swap(known, Arc::new(endpoints));
+    }
 }
 
 /// The addresses of a [`Backend`] at one moment, and how they came about.

@@ -119,6 +119,7 @@ fn external_names_are_left_to_dns() {
         (external("a", ""), "name: http", "503"),
         (external("localhost", ""), "number: 80", "503"),
         (external("x.localhost", ""), "number: 80", "503"),
+        (external("169.254.169.254", ""), "number: 80", "503"),
         (external("127.1.2.3", ""), "number: 80", "503"),
         (external("::1", ""), "number: 80", "503"),
         (external("::ffff:127.0.0.1", ""), "number: 80", "503"),
