@@ -15,11 +15,7 @@ pub(crate) fn round_robin(
     tried: &[Rc<Peer>],
     now: Instant,
 ) -> Option<Rc<Peer>> {
-    let in_turn = || (0..peers.len()).map(|step| &peers[(turn + step) % peers.len()]);
-    in_turn()
-        .find(|peer| !peer.is_ejected(now) && !contains(tried, peer))
-        .or_else(|| in_turn().find(|peer| !contains(tried, peer)))
-        .cloned()
+    next(peers, turn, now, |peer| contains(tried, peer)).cloned()
 }
 
 /// The cheaper of two random peers (power of two choices over peak-EWMA), with the same exceptions.
@@ -32,13 +28,33 @@ pub(crate) fn ewma(
     if peers.is_empty() {
         return None;
     }
-    let first = round_robin(peers, random(peers.len()), tried, now)?;
-    let second = round_robin(peers, random(peers.len()), tried, now)?;
-    Some(if second.cost(now) < first.cost(now) {
-        second
-    } else {
-        first
-    })
+    let first = next(peers, random(peers.len()), now, |peer| {
+        contains(tried, peer)
+    })?;
+    // Two different ones: of two endpoints, the same one twice would send the slower a quarter.
+    let second = next(peers, random(peers.len()), now, |peer| {
+        Rc::ptr_eq(peer, first) || contains(tried, peer)
+    });
+    let better = second.filter(|second| {
+        (second.is_ejected(now), second.cost(now)) < (first.is_ejected(now), first.cost(now))
+    });
+    Some(Rc::clone(better.unwrap_or(first)))
+}
+
+fn next(
+    peers: &[Rc<Peer>],
+    turn: usize,
+    now: Instant,
+    skip: impl Fn(&Rc<Peer>) -> bool,
+) -> Option<&Rc<Peer>> {
+    let in_turn = || {
+        (0..peers.len())
+            .map(|step| &peers[(turn + step) % peers.len()])
+            .filter(|peer| !skip(peer))
+    };
+    in_turn()
+        .find(|peer| !peer.is_ejected(now))
+        .or_else(|| in_turn().next())
 }
 
 fn contains(tried: &[Rc<Peer>], peer: &Rc<Peer>) -> bool {
@@ -142,5 +158,25 @@ mod tests {
             "{} at once",
             busy.len()
         );
+    }
+    #[test]
+    fn ewma_tries_a_new_endpoint_and_does_not_flood_it() {
+        let now = Instant::now();
+        let peers = peers(2, now);
+        let later = now + Duration::from_millis(10);
+        InFlight::new(Rc::clone(&peers[0]), now).answered(later);
+        let turn = Cell::new(0);
+        let both = |_| {
+            turn.set(turn.get() + 1);
+            turn.get() % 2
+        };
+        let mut silent = Vec::new();
+        for _ in 0..20 {
+            let peer = ewma(&peers, both, &[], later).unwrap();
+            if peer.address.port() == 1001 {
+                silent.push(InFlight::new(peer, later));
+            }
+        }
+        assert_eq!(silent.len(), 1, "it has not answered yet");
     }
 }

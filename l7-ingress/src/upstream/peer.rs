@@ -13,6 +13,9 @@ use super::h2;
 
 /// The time after which a latency sample has lost all but 1/e of its weight.
 const LATENCY_DECAY: Duration = Duration::from_secs(10);
+/// What one that has not answered yet is taken to need for each request that it has: enough to be
+/// tried, and not given everything before its first answer.
+const UNKNOWN_LATENCY: f64 = 1.0;
 /// For how long an endpoint is left out after its first failure; doubled with each further one.
 const FIRST_EJECTION: Duration = Duration::from_secs(1);
 /// At most.
@@ -124,6 +127,9 @@ impl Peer {
 
     /// Peak-EWMA of its latency times the requests it is busy with: what the next one would wait for.
     pub(crate) fn cost(&self, now: Instant) -> f64 {
+        if self.latency.get() == 0.0 {
+            return UNKNOWN_LATENCY * f64::from(self.active.get());
+        }
         let age = now.saturating_duration_since(self.latency_at.get());
         let weight = (-age.as_secs_f64() / LATENCY_DECAY.as_secs_f64()).exp();
         self.latency.get() * weight * f64::from(self.active.get() + 1)
