@@ -3,14 +3,16 @@
 mod authority;
 mod backend;
 mod client;
+mod names;
 mod objects;
 mod proxy;
 
 use std::time::Duration;
 
 pub(crate) use authority::{Authority, Pem};
-pub(crate) use backend::{Backend, Raw, trailing};
+pub(crate) use backend::{Backend, Raw, call, describe, trailing};
 pub(crate) use client::{Answer, Connection, Lost, Request, get, request};
+pub(crate) use names::Names;
 pub(crate) use objects::{
     annotate, class, ingress, ingress_id, secret, served, service, slice, slice_id, tls,
 };

@@ -1,10 +1,14 @@
 //! What goes over the wire, part by part.
 
+mod backends;
 mod cluster;
+mod external;
 mod failures;
 mod forwarding;
 mod http1;
+mod ipv6;
 mod routing;
+mod status;
 mod streaming;
 mod tls;
 mod upgrade;

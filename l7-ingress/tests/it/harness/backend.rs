@@ -13,10 +13,12 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use super::{Body, full, soon};
 
@@ -40,17 +42,17 @@ impl Backend {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self::counting(Arc::default(), serve).await
+        Self::counting(loopback().await, Arc::default(), serve)
     }
 
-    async fn counting<F>(
+    fn counting<F>(
+        listener: TcpListener,
         counters: Arc<Counters>,
         serve: impl Fn(TcpStream) -> F + Send + 'static,
     ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let counted = Arc::clone(&counters);
         let accepting = tokio::task::spawn(async move {
@@ -74,30 +76,62 @@ impl Backend {
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
+        Self::serving(loopback().await, None, answer)
+    }
+
+    /// The same under TLS.
+    pub(crate) async fn https<F>(
+        config: ServerConfig,
+        answer: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self::serving(loopback().await, Some(Arc::new(config).into()), answer)
+    }
+
+    fn serving<F>(
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        answer: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
         let counters = Arc::<Counters>::default();
         let counted = Arc::clone(&counters);
         let answer = Arc::new(answer);
-        Self::counting(counters, move |tcp| {
+        Self::counting(listener, counters, move |tcp| {
             let (answer, counted) = (Arc::clone(&answer), Arc::clone(&counted));
+            let answer = move |request| {
+                counted.requests.fetch_add(1, Ordering::Relaxed);
+                answer(request)
+            };
+            let tls = tls.clone();
             async move {
-                let service = service_fn(move |request| {
-                    counted.requests.fetch_add(1, Ordering::Relaxed);
-                    let answered = answer(request);
-                    async move { Ok::<_, std::convert::Infallible>(answered.await) }
-                });
-                let builder = auto::Builder::new(TokioExecutor::new());
-                let served = builder.serve_connection_with_upgrades(TokioIo::new(tcp), service);
-                // A proxy may hang up when it likes.
-                let _ = served.await;
+                match tls {
+                    None => serve(tcp, answer).await,
+                    Some(tls) => {
+                        if let Ok(session) = tls.accept(tcp).await {
+                            serve(session, answer).await;
+                        }
+                    }
+                }
             }
         })
-        .await
     }
 
     /// Answers every request with its description, as the conformance suite's echo server does.
     pub(crate) async fn echo(name: &str) -> Self {
+        Self::echo_on(loopback().await, name)
+    }
+
+    /// The same on a listener that is there already.
+    pub(crate) fn echo_on(listener: TcpListener, name: &str) -> Self {
         let name = name.to_owned();
-        Self::http(move |request| describe(name.clone(), request)).await
+        Self::serving(listener, None, move |request| {
+            describe(name.clone(), request)
+        })
     }
 
     /// Sends every request's body back as it comes, its trailers too.
@@ -110,19 +144,7 @@ impl Backend {
 
     /// As [`Self::mirror`], with the trailer that ends a successful gRPC call.
     pub(crate) async fn grpc() -> Self {
-        Self::http(async |request: Request<Incoming>| {
-            let body = request.into_body().map_err(Into::into);
-            let status = HeaderMap::from_iter([(
-                "grpc-status".parse().unwrap(),
-                HeaderValue::from_static("0"),
-            )]);
-            let body = body.with_trailers(async move { Some(Ok(status)) });
-            let mut response = Response::new(body.boxed_unsync());
-            let grpc = HeaderValue::from_static("application/grpc");
-            response.headers_mut().insert(CONTENT_TYPE, grpc);
-            response
-        })
-        .await
+        Self::http(call).await
     }
 
     /// Echoes WebSocket messages.
@@ -158,8 +180,7 @@ impl Backend {
 
     /// An address at which nobody listens.
     pub(crate) async fn refusing() -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap()
+        loopback().await.local_addr().unwrap()
     }
 
     /// How many connections it has accepted.
@@ -179,8 +200,44 @@ impl Drop for Backend {
     }
 }
 
+/// A port of its own.
+async fn loopback() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+/// Serves one connection.
+async fn serve<F>(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    answer: impl Fn(Request<Incoming>) -> F,
+) where
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let service = service_fn(|request| {
+        let answered = answer(request);
+        async move { Ok::<_, std::convert::Infallible>(answered.await) }
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let served = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    // A proxy may hang up when it likes.
+    let _ = served.await;
+}
+
+/// Sends a call's body back, with the trailer that ends one that succeeded.
+pub(crate) async fn call(request: Request<Incoming>) -> Response<Body> {
+    let body = request.into_body().map_err(Into::into);
+    let status = HeaderMap::from_iter([(
+        "grpc-status".parse().unwrap(),
+        HeaderValue::from_static("0"),
+    )]);
+    let body = body.with_trailers(async move { Some(Ok(status)) });
+    let mut response = Response::new(body.boxed_unsync());
+    let grpc = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(CONTENT_TYPE, grpc);
+    response
+}
+
 /// The JSON of the conformance suite's echo server, and what more the tests ask for.
-async fn describe(name: String, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn describe(name: String, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let mut headers = Map::new();
     for (name, value) in &head.headers {
@@ -234,7 +291,7 @@ impl Raw {
     }
 }
 
-impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Raw<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     pub(crate) const fn new(io: S) -> Self {
         Self {
             io,
