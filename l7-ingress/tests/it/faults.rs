@@ -1,5 +1,10 @@
 //! Backends that die, hang, break off and are replaced under load (F01 to F04): what clients notice
-//! of it, and that nothing is executed twice.
+//! of it, and that nothing is executed twice. Further faults are in modules of their own.
+
+mod endpoints;
+mod hello;
+mod outage;
+mod rotation;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
