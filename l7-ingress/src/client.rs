@@ -1,5 +1,7 @@
 //! A client's connection: what it may send, and how long it may take.
 
+mod linger;
+
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -16,6 +18,8 @@ use tokio::time::Instant;
 
 use crate::stream::Stream;
 use crate::watchdog::Watchdog;
+
+pub(crate) use linger::Linger;
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -179,6 +183,8 @@ pub(crate) struct GuardedIo {
     watchdog: Watchdog,
     head_since: Option<Instant>,
     blocked_since: Option<Instant>,
+    /// Once the sending half is closed.
+    linger: Option<Box<Linger>>,
 }
 
 impl GuardedIo {
@@ -200,6 +206,7 @@ impl GuardedIo {
             watchdog: Watchdog::default(),
             head_since: None,
             blocked_since: None,
+            linger: None,
         }
     }
 
@@ -216,7 +223,7 @@ impl GuardedIo {
             Scan::Refuse { at, why } => {
                 tracing::debug!(client = %self.client.address, "refused: {why}");
                 buf.set_filled(start + at);
-                self.held = Bytes::from_static(HeadGuard::POISON);
+                self.held = self.guard.poison().into();
                 self.refused = true;
             }
         }
@@ -380,7 +387,18 @@ impl AsyncWrite for GuardedIo {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.poll_sent(cx, result)
+        if this.linger.is_none() {
+            let result = Pin::new(&mut this.stream).poll_shutdown(cx);
+            ready!(this.poll_sent(cx, result))?;
+        }
+        if this.client.after_upgrade() == AfterUpgrade::Tunnel {
+            // Only this half has ended.
+            return Poll::Ready(Ok(()));
+        }
+        let sending = this.refused || !this.held.is_empty() || this.guard.phase() != Phase::Idle;
+        let linger = this
+            .linger
+            .get_or_insert_with(|| Box::new(Linger::new(Instant::now())));
+        linger.poll(cx, this.stream.tcp(), sending).map(Ok)
     }
 }

@@ -8,6 +8,7 @@ use l7_ingress_core::frame_budget::FrameBudget;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::client::Linger;
 use crate::stream::Stream;
 
 /// A connection that ends, with GOAWAY, when its client floods it.
@@ -17,6 +18,8 @@ pub(crate) struct BudgetedIo {
     budget: FrameBudget,
     /// Once the budget is exhausted: what is read instead of what the client sends.
     poison: Option<&'static [u8]>,
+    /// Once the sending half is closed.
+    linger: Option<Box<Linger>>,
 }
 
 impl BudgetedIo {
@@ -26,6 +29,7 @@ impl BudgetedIo {
             stream,
             budget: FrameBudget::new(preface, Instant::now().into_std()),
             poison: None,
+            linger: None,
         }
     }
 
@@ -108,6 +112,14 @@ impl AsyncWrite for BudgetedIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        }
+        let linger = this
+            .linger
+            .get_or_insert_with(|| Box::new(Linger::new(Instant::now())));
+        // It may have sent much before it sees GOAWAY.
+        linger.poll(cx, this.stream.tcp(), true).map(Ok)
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::WaitForCancellationFuture;
 
-use crate::client::{Client, GuardedIo, Origin};
+use crate::client::{Client, GuardedIo, Linger, Origin};
 use crate::forward;
 use crate::proxy_protocol;
 use crate::stream::{Socket, Stream};
@@ -114,6 +114,8 @@ async fn handshake(
             // Before the TLS library sees it: that would answer with an alert.
             socket.write_all(PLAIN_ON_TLS).await?;
             socket.shutdown().await?;
+            let mut linger = Linger::new(Instant::now());
+            poll_fn(|cx| linger.poll(cx, socket.tcp(), true)).await;
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "HTTP in the clear",

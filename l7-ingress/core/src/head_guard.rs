@@ -66,7 +66,7 @@ pub enum Scan {
         at: usize,
     },
     /// The bytes before `at` are in order, the one there is not. The message that it belongs to is not complete
-    /// before `at`, so a parser that is given only these, then [`HeadGuard::POISON`], has not seen it.
+    /// before `at`, so a parser that is given only these, then [`HeadGuard::poison`], has not seen it.
     Refuse {
         /// The first byte that the parser may not see.
         at: usize,
@@ -251,10 +251,11 @@ impl Word {
 type Refusal<'a> = (&'a [u8], Violation);
 
 impl HeadGuard {
-    /// Given to hyper's parser in place of the bytes from [`Scan::Refuse`] on, this ends whatever it was in, with an
-    /// error: NUL is refused everywhere but in chunk extensions, LF is refused there, and the empty line wakes a
-    /// parser that waits for one.
-    pub const POISON: &'static [u8] = b"\0\n\r\n\r\n";
+    /// Ends whatever hyper's parser is in with an error: NUL is refused everywhere but in chunk extensions, LF is
+    /// refused there, and the empty line wakes a parser that waits for one.
+    const POISON: &'static [u8] = b"\0\n\r\n\r\n";
+    /// More than hyper takes for a target.
+    const LONGEST_TARGET: usize = 65_534;
 
     const EMPTY_LINES: u8 = 4;
     const METHOD: usize = 64;
@@ -299,6 +300,26 @@ impl HeadGuard {
     pub fn resume_http(&mut self) {
         if matches!(self.state, State::Paused) {
             self.state = State::Idle(Self::EMPTY_LINES);
+        }
+    }
+
+    /// What to give to hyper's parser in place of the bytes from [`Scan::Refuse`] on, so that it ends with an error and
+    /// answers with the status of the violation. It has to be limited to [`Limits::fields`] as well.
+    #[must_use]
+    pub fn poison(&self) -> Vec<u8> {
+        match self.state {
+            State::Refused(Violation::TargetTooLong) => {
+                let passed = self.limits.target.saturating_sub(self.line);
+                let mut more = vec![b'x'; Self::LONGEST_TARGET.saturating_sub(passed)];
+                more.extend_from_slice(b"x HTTP/1.1\r\n\r\n");
+                more
+            }
+            State::Refused(Violation::HeadTooLarge) if !self.message.trailers => {
+                let mut more = b"x:\r\n".repeat(self.limits.fields.saturating_add(1));
+                more.extend_from_slice(b"\r\n");
+                more
+            }
+            _ => Self::POISON.to_vec(),
         }
     }
 
@@ -347,6 +368,7 @@ impl HeadGuard {
     ) -> Result<(&'a [u8], &'a [u8]), Refusal<'a>> {
         let budget = self.line.min(self.head);
         if len > budget {
+            self.line = self.line.saturating_sub(budget);
             return Err((rest.get(budget..).unwrap_or_default(), too_long));
         }
         self.line = self.line.saturating_sub(len);

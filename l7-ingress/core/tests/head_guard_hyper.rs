@@ -90,7 +90,7 @@ fn guarded(bytes: &[u8]) -> (Seen, Vec<u8>) {
         if let Scan::Refuse { at, .. } = scan {
             assert_eq!(at, 0);
             seen.refused = true;
-            passed.extend_from_slice(HeadGuard::POISON);
+            passed.extend_from_slice(&guard.poison());
             break;
         }
         passed.push(*byte);

@@ -9,6 +9,7 @@ mod floods;
 mod frames;
 mod heads;
 mod http1;
+mod lingering;
 mod malicious;
 pub(crate) mod program;
 mod slow;
