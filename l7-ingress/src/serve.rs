@@ -32,6 +32,9 @@ use crate::worker::Worker;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What is read to tell HTTP/2 from HTTP/1; more of a first request is read later.
 const FIRST_READ: usize = 1024;
+/// What hyper holds of a request's head, which the guard keeps smaller; and of a response that its
+/// client does not take, a piece of at most 64 KiB more.
+const BUFFERED: usize = 128 * 1024;
 /// What is read to tell TLS from HTTP in the clear: most clients' first flight as a whole.
 const FIRST_FLIGHT: usize = 4096;
 /// How long an idle connection is spared when the worker drains: a request may be on its way.
@@ -174,6 +177,7 @@ async fn serve_http1(
     let mut connection = pin!(
         http1::Builder::new()
             .max_headers(settings.limits.fields)
+            .max_buf_size(BUFFERED)
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades()
     );

@@ -62,8 +62,20 @@ async fn an_endpoint_that_refuses_is_passed_over() {
 async fn nobody_listens() {
     let endpoints = [Backend::refusing().await, Backend::refusing().await];
     let proxy = site(&endpoints, &[]).await;
+    let page = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
+                <center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>penstock</center>\r\n</body>\r\n</html>\r\n";
     for _ in 0..3 {
-        assert_eq!(proxy.get("http://a.test/").await.status, 502);
+        let answer = proxy.get("http://a.test/").await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body[..]),
+            (502, page.as_bytes())
+        );
+        assert_eq!(answer.headers["server"], "penstock");
+        assert_eq!(answer.headers["content-type"], "text/html");
+        assert_eq!(answer.headers["content-length"], page.len().to_string());
+        let mut others: Vec<_> = answer.headers.keys().map(|name| name.as_str()).collect();
+        others.sort_unstable();
+        assert_eq!(others, ["content-length", "content-type", "date", "server"]);
     }
 }
 

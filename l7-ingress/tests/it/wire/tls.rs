@@ -118,9 +118,9 @@ async fn http_in_the_clear_on_the_tls_port_is_told_so() {
     let mut client = Raw::connect(proxy.https).await;
     client.send("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n").await;
     let answer = client.rest().await;
-    // An alert may come first.
-    assert!(answer.contains("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
-    assert!(answer.contains("plain HTTP request"), "{answer}");
+    let expect = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\
+                  content-length: 52\r\n\r\nThe plain HTTP request was sent to the HTTPS port.\r\n";
+    assert_eq!(answer, expect);
 }
 
 #[tokio::test]
