@@ -1,6 +1,7 @@
 //! Clients notice nothing while objects change.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use crate::load::{Load, Tally, calls, certificate, plain, secure};
 
 const CHANGES: usize = 500;
 /// Requests that are answered between two changes, at least.
-const REQUESTS_BETWEEN: usize = 10;
+const REQUESTS_BETWEEN: usize = 5;
 /// How often it is waited until a change is in effect.
 const LOOK_EVERY: usize = 50;
 
@@ -19,6 +20,7 @@ const LOOK_EVERY: usize = 50;
 async fn no_request_is_lost_and_no_connection_closed_by_changes() {
     let mut load = Load::start(&[]).await;
     let mut newest = certificate();
+    let begin = Instant::now();
     for number in 0..CHANGES {
         change(&load, number, &mut newest);
         load.more(REQUESTS_BETWEEN).await;
@@ -28,15 +30,19 @@ async fn no_request_is_lost_and_no_connection_closed_by_changes() {
         }
     }
     has_certificate(&load, &newest).await;
+    let elapsed = begin.elapsed();
     load.stop();
     let tally = Tally::sum(vec![load.http().await, load.tunnels().await]);
     println!(
-        "{} requests of 200 clients through {CHANGES} changes: {} lost, {} connections closed",
+        "{} requests of 200 clients, {} at least of each, through {CHANGES} changes in {elapsed:?}: \
+         {} lost, {} connections closed",
         tally.done,
+        tally.least,
         tally.lost.len(),
         tally.closed
     );
     assert!(tally.done >= CHANGES * REQUESTS_BETWEEN);
+    assert!(tally.least >= 1, "every client has seen changes");
     assert!(tally.lost.is_empty(), "{:?}", tally.lost);
     assert_eq!(tally.closed, 0);
 }

@@ -16,7 +16,7 @@ pub(crate) use names::Names;
 pub(crate) use objects::{
     annotate, class, ingress, ingress_id, secret, served, service, slice, slice_id, tls,
 };
-pub(crate) use proxy::Proxy;
+pub(crate) use proxy::{Door, Proxy};
 
 /// Long enough for any machine; a test that gets there has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -2,31 +2,30 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::header::{CONTENT_TYPE, HeaderValue, TE};
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{
-    Authority, Backend, Connection, Lost, Pem, Proxy, annotate, class, full, ingress, request,
-    secret, served, soon, tls,
+    Answer, Authority, Backend, Connection, Door, Lost, Pem, Proxy, Request, annotate, class, full,
+    ingress, request, secret, served, soon, tls,
 };
 
 /// Clients of each protocol.
 const CLIENTS: usize = 50;
-/// What a client leaves between two requests: shown is that none is lost, not how many fit.
-const REST: Duration = Duration::from_millis(200);
 
-/// What becomes of one client.
+/// What becomes of clients.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) done: usize,
+    /// Of the one that has done the least.
+    pub(crate) least: usize,
     /// Requests that were sent and not answered as they should be.
     pub(crate) lost: Vec<String>,
     /// Connections that the server ended, or said that it would.
@@ -36,7 +35,12 @@ pub(crate) struct Tally {
 impl Tally {
     /// Adds up.
     pub(crate) fn sum(tallies: Vec<Self>) -> Self {
-        tallies.into_iter().fold(Self::default(), |mut sum, tally| {
+        let least = tallies.iter().map(|tally| tally.least).min();
+        let sum = Self {
+            least: least.unwrap_or(0),
+            ..Self::default()
+        };
+        tallies.into_iter().fold(sum, |mut sum, tally| {
             sum.done += tally.done;
             sum.lost.extend(tally.lost);
             sum.closed += tally.closed;
@@ -45,7 +49,8 @@ impl Tally {
     }
 }
 
-/// A proxy with backends, and clients that use it until they are told to stop.
+/// A proxy with backends, and clients that use it until they are told to stop, each as fast as it is
+/// answered.
 pub(crate) struct Load {
     pub(crate) proxy: Proxy,
     pub(crate) web: Vec<Backend>,
@@ -56,6 +61,9 @@ pub(crate) struct Load {
     stop: CancellationToken,
     http: Vec<JoinHandle<Tally>>,
     tunnels: Vec<JoinHandle<Tally>>,
+    /// Clients and backends have a runtime of their own, as they have machines of their own: in one
+    /// with the control loop they would let it have a turn only when all of them have had theirs.
+    elsewhere: Option<Runtime>,
 }
 
 /// The certificate of all the hosts that have one.
@@ -91,13 +99,18 @@ pub(crate) fn calls() -> Value {
 impl Load {
     /// Starts the proxy, and connects all clients.
     pub(crate) async fn start(flags: &[&str]) -> Self {
+        let elsewhere = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let mut objects = vec![class(), plain(), secure(), calls()];
         objects.push(secret("tls", &certificate()));
         let (mut web, mut grpc, mut websocket) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..3 {
-            web.push(Backend::mirror().await);
-            grpc.push(Backend::grpc().await);
-            websocket.push(Backend::websocket().await);
+            web.push(elsewhere.spawn(Backend::mirror()).await.unwrap());
+            grpc.push(elsewhere.spawn(Backend::grpc()).await.unwrap());
+            websocket.push(elsewhere.spawn(Backend::websocket()).await.unwrap());
         }
         for (name, backends) in [("web", &web), ("grpc", &grpc), ("ws", &websocket)] {
             let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();
@@ -115,6 +128,7 @@ impl Load {
             stop: CancellationToken::new(),
             http: Vec::new(),
             tunnels: Vec::new(),
+            elsewhere: Some(elsewhere),
         };
         load.connect().await;
         // Not before: those that run would hold up those that connect.
@@ -123,31 +137,28 @@ impl Load {
     }
 
     async fn connect(&mut self) {
-        let proxy = &self.proxy;
+        let elsewhere = self.elsewhere.as_ref().expect("it goes last");
+        let door = self.proxy.door();
+        let connected = Arc::new(AtomicUsize::new(0));
         for number in 0..CLIENTS {
-            let client = Client {
+            let client = || Client {
                 number,
+                door,
+                connected: Arc::clone(&connected),
                 progress: Arc::clone(&self.progress),
                 begin: self.begin.clone(),
                 stop: self.stop.clone(),
                 tally: Tally::default(),
             };
-            let connection = proxy.connect("http://h1.test/").await;
-            let task = client.clone().http(connection, "http://h1.test");
-            self.http.push(tokio::task::spawn(task));
-            let connection = proxy.connect_http2("https://h2.test/").await;
-            let task = client.clone().http(connection, "https://h2.test");
-            self.http.push(tokio::task::spawn(task));
-            let connection = proxy.connect_http2("https://grpc.test/").await;
-            self.http
-                .push(tokio::task::spawn(client.clone().grpc(connection)));
-            let tcp = TcpStream::connect(proxy.http).await.unwrap();
-            let (socket, _) = tokio_tungstenite::client_async("ws://ws.test/", tcp)
-                .await
-                .unwrap();
-            self.tunnels
-                .push(tokio::task::spawn(client.websocket(socket)));
+            self.http.push(elsewhere.spawn(client().http1()));
+            self.http.push(elsewhere.spawn(client().http2()));
+            self.http.push(elsewhere.spawn(client().grpc()));
+            self.tunnels.push(elsewhere.spawn(client().websocket()));
         }
+        crate::harness::eventually("all clients are connected", async || {
+            (connected.load(Ordering::Relaxed) == 4 * CLIENTS).then_some(())
+        })
+        .await;
     }
 
     /// Waits for so many more requests to be answered.
@@ -180,96 +191,123 @@ async fn join(tasks: Vec<JoinHandle<Tally>>) -> Tally {
     Tally::sum(joined.into_iter().map(Result::unwrap).collect())
 }
 
+impl Drop for Load {
+    fn drop(&mut self) {
+        // A runtime cannot be waited for within another one.
+        if let Some(elsewhere) = self.elsewhere.take() {
+            elsewhere.shutdown_background();
+        }
+    }
+}
+
 /// One client.
 struct Client {
     number: usize,
+    door: Door,
+    connected: Arc<AtomicUsize>,
     progress: Arc<AtomicUsize>,
     begin: CancellationToken,
     stop: CancellationToken,
     tally: Tally,
 }
 
-impl Clone for Client {
-    fn clone(&self) -> Self {
-        Self {
-            number: self.number,
-            progress: Arc::clone(&self.progress),
-            begin: self.begin.clone(),
-            stop: self.stop.clone(),
-            tally: Tally::default(),
-        }
-    }
-}
-
 impl Client {
+    /// Waits until all clients are connected.
+    async fn begin(&self) {
+        self.connected.fetch_add(1, Ordering::Relaxed);
+        self.begin.cancelled().await;
+    }
+
     fn next_id(&self) -> String {
         format!("{}-{}", self.number, self.tally.done)
     }
 
-    async fn done(&mut self) {
+    fn done(&mut self) {
         self.tally.done += 1;
+        self.tally.least += 1;
         self.progress.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(REST).await;
     }
 
-    /// POSTs its ids, and expects them back.
-    async fn http(mut self, mut connection: Connection, url: &str) -> Tally {
-        self.begin.cancelled().await;
-        while !self.stop.is_cancelled() {
-            let id = self.next_id();
-            let sent = request("POST", &format!("{url}/{id}"), full(id.clone()));
-            match connection.send(sent).await {
-                Ok(answer) if answer.status == 200 && answer.body == id => self.done().await,
-                Ok(answer) => self.tally.lost.push(format!("{id}: {answer:?}")),
-                Err(Lost::Sent(error)) => self.tally.lost.push(format!("{id}: {error:?}")),
-                Err(Lost::Unsent) => {
-                    self.tally.closed += 1;
-                    break;
-                }
-            }
-            if !self.tally.lost.is_empty() {
-                break;
-            }
-        }
-        self.tally
+    /// POSTs its ids in HTTP/1.1, and expects them back.
+    async fn http1(self) -> Tally {
+        let connection = self.door.http1("http://h1.test/").await;
+        let post = |id: &str| request("POST", &format!("http://h1.test/{id}"), full(id.to_owned()));
+        self.requests(connection, post, |answer| answer.status == 200)
+            .await
+    }
+
+    /// The same in HTTP/2 under TLS.
+    async fn http2(self) -> Tally {
+        let connection = self.door.http2("https://h2.test/").await;
+        let post = |id: &str| {
+            request(
+                "POST",
+                &format!("https://h2.test/{id}"),
+                full(id.to_owned()),
+            )
+        };
+        self.requests(connection, post, |answer| answer.status == 200)
+            .await
     }
 
     /// Calls with its ids, and expects them and a status back.
-    async fn grpc(mut self, mut connection: Connection) -> Tally {
-        self.begin.cancelled().await;
-        while !self.stop.is_cancelled() {
-            let id = self.next_id();
-            let mut sent = request("POST", "https://grpc.test/echo.Echo/Echo", full(id.clone()));
+    async fn grpc(self) -> Tally {
+        let connection = self.door.http2("https://grpc.test/").await;
+        let call = |id: &str| {
+            let url = "https://grpc.test/echo.Echo/Echo";
+            let mut sent = request("POST", url, full(id.to_owned()));
             let headers = sent.headers_mut();
             headers.insert(TE, HeaderValue::from_static("trailers"));
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            match connection.send(sent).await {
-                Ok(answer) if answer.body == id && answer.trailers["grpc-status"] == "0" => {
-                    self.done().await;
+            sent
+        };
+        let ended_well = |answer: &Answer| {
+            let status = answer.trailers.get("grpc-status");
+            status.is_some_and(|status| status == "0")
+        };
+        self.requests(connection, call, ended_well).await
+    }
+
+    /// Sends its ids, one after the other, and expects them back.
+    async fn requests(
+        mut self,
+        mut connection: Connection,
+        make: impl Fn(&str) -> Request,
+        is_well: impl Fn(&Answer) -> bool,
+    ) -> Tally {
+        self.begin().await;
+        while !self.stop.is_cancelled() {
+            let id = self.next_id();
+            let why = match connection.send(make(&id)).await {
+                Ok(answer) if is_well(&answer) && answer.body == id => {
+                    self.done();
+                    continue;
                 }
-                Ok(answer) => self.tally.lost.push(format!("{id}: {answer:?}")),
-                Err(Lost::Sent(error)) => self.tally.lost.push(format!("{id}: {error:?}")),
+                Ok(answer) => format!("{answer:?}"),
+                Err(Lost::Sent(error)) => error.to_string(),
                 Err(Lost::Unsent) => {
                     self.tally.closed += 1;
                     break;
                 }
-            }
-            if !self.tally.lost.is_empty() {
-                break;
-            }
+            };
+            self.tally.lost.push(format!("{id}: {why}"));
+            break;
         }
         self.tally
     }
 
     /// Sends its ids as messages, and expects them back.
-    async fn websocket(mut self, mut socket: WebSocketStream<TcpStream>) -> Tally {
-        self.begin.cancelled().await;
+    async fn websocket(mut self) -> Tally {
+        let tcp = TcpStream::connect(self.door.http).await.unwrap();
+        let opened = tokio_tungstenite::client_async("ws://ws.test/", tcp).await;
+        let (mut socket, _) = opened.unwrap();
+        self.begin().await;
         while !self.stop.is_cancelled() {
             let id = self.next_id();
             let sent = socket.send(Message::text(id.clone())).await;
             match (sent, socket.next().await) {
                 (Ok(()), Some(Ok(message))) if message == Message::text(id.as_str()) => {
-                    self.done().await;
+                    self.done();
                 }
                 other => {
                     self.tally.closed += 1;

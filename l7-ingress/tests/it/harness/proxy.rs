@@ -89,30 +89,25 @@ impl Proxy {
         assert!(self.api.delete(id).unwrap(), "{id:?} was not there");
     }
 
-    /// A connection for requests of this URL, `HTTP/1.1` under TLS where it says https.
-    pub(crate) async fn connect(&self, url: &str) -> Connection {
-        let uri: http::Uri = url.parse().unwrap();
-        if uri.scheme_str() == Some("https") {
-            let tls = self.tls(uri.host().unwrap(), &["http/1.1"]).await;
-            return Connection::http1(tls).await;
-        }
-        Connection::http1(TcpStream::connect(self.http).await.unwrap()).await
+    /// Where clients come in.
+    pub(crate) const fn door(&self) -> Door {
+        let Self { http, https, .. } = *self;
+        Door { http, https }
     }
 
-    /// An HTTP/2 connection for requests of this URL; by prior knowledge where it says http.
+    /// See [`Door::http1`].
+    pub(crate) async fn connect(&self, url: &str) -> Connection {
+        self.door().http1(url).await
+    }
+
+    /// See [`Door::http2`].
     pub(crate) async fn connect_http2(&self, url: &str) -> Connection {
-        let uri: http::Uri = url.parse().unwrap();
-        if uri.scheme_str() == Some("https") {
-            let tls = self.tls(uri.host().unwrap(), &["h2"]).await;
-            return Connection::http2(tls).await;
-        }
-        Connection::http2(TcpStream::connect(self.http).await.unwrap()).await
+        self.door().http2(url).await
     }
 
     /// A TLS session whose certificate is good for `name`.
     pub(crate) async fn tls(&self, name: &str, protocols: &[&str]) -> TlsStream<TcpStream> {
-        let config = Authority::client(rustls::ALL_VERSIONS, protocols);
-        self.handshake(name, config).await.unwrap()
+        self.door().tls(name, protocols).await
     }
 
     /// A TLS handshake.
@@ -121,11 +116,7 @@ impl Proxy {
         name: &str,
         config: rustls::ClientConfig,
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let tcp = TcpStream::connect(self.https).await.unwrap();
-        tcp.set_nodelay(true).unwrap();
-        let name = ServerName::try_from(name.to_owned()).unwrap();
-        let connector = TlsConnector::from(Arc::new(config));
-        soon("a handshake", connector.connect(name, tcp)).await
+        self.door().handshake(name, config).await
     }
 
     /// Sends a request on a connection of its own.
@@ -186,6 +177,54 @@ impl Proxy {
     pub(crate) async fn ended(&mut self) -> Result<(), RunError> {
         let served = self.served.take().expect("it ends once");
         soon("the end", served).await.unwrap()
+    }
+}
+
+/// The addresses of a proxy, and the ways through them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Door {
+    pub(crate) http: SocketAddr,
+    https: SocketAddr,
+}
+
+impl Door {
+    /// A connection for requests of this URL, `HTTP/1.1` under TLS where it says https.
+    pub(crate) async fn http1(self, url: &str) -> Connection {
+        let uri: http::Uri = url.parse().unwrap();
+        if uri.scheme_str() == Some("https") {
+            let tls = self.tls(uri.host().unwrap(), &["http/1.1"]).await;
+            return Connection::http1(tls).await;
+        }
+        Connection::http1(TcpStream::connect(self.http).await.unwrap()).await
+    }
+
+    /// An HTTP/2 connection for requests of this URL; by prior knowledge where it says http.
+    pub(crate) async fn http2(self, url: &str) -> Connection {
+        let uri: http::Uri = url.parse().unwrap();
+        if uri.scheme_str() == Some("https") {
+            let tls = self.tls(uri.host().unwrap(), &["h2"]).await;
+            return Connection::http2(tls).await;
+        }
+        Connection::http2(TcpStream::connect(self.http).await.unwrap()).await
+    }
+
+    /// A TLS session whose certificate is good for `name`.
+    async fn tls(self, name: &str, protocols: &[&str]) -> TlsStream<TcpStream> {
+        let config = Authority::client(rustls::ALL_VERSIONS, protocols);
+        self.handshake(name, config).await.unwrap()
+    }
+
+    /// A TLS handshake.
+    async fn handshake(
+        self,
+        name: &str,
+        config: rustls::ClientConfig,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(self.https).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        soon("a handshake", connector.connect(name, tcp)).await
     }
 }
 
