@@ -22,6 +22,8 @@ pub(crate) enum RequestBodyError {
     Client(#[source] hyper::Error),
     #[error("client did not send anything in time")]
     Timeout,
+    #[error("client sent more than it may")]
+    TooLong,
 }
 
 /// A client's request body.
@@ -34,6 +36,8 @@ pub(crate) struct RequestBody {
     watchdog: Watchdog,
     /// Shared with the request's record, which outlives it.
     received: Rc<Cell<u64>>,
+    /// How many bytes there may be.
+    limit: u64,
 }
 
 impl RequestBody {
@@ -48,7 +52,13 @@ impl RequestBody {
             waiting_since: None,
             watchdog,
             received,
+            limit: u64::MAX,
         }
+    }
+
+    /// Ends the body with an error when there are more bytes than this.
+    pub(crate) fn limit(&mut self, bytes: u64) {
+        self.limit = bytes;
     }
 
     /// No body.
@@ -61,6 +71,7 @@ impl RequestBody {
             waiting_since: None,
             watchdog,
             received: Rc::default(),
+            limit: u64::MAX,
         }
     }
 
@@ -90,7 +101,12 @@ impl Body for RequestBody {
         self.waiting_since = None;
         if let Some(Ok(frame)) = &frame {
             let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-            self.received.set(self.received.get() + bytes);
+            let received = self.received.get() + bytes;
+            self.received.set(received);
+            if received > self.limit {
+                self.incoming = None;
+                return Poll::Ready(Some(Err(RequestBodyError::TooLong)));
+            }
         }
         Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError::Client)))
     }

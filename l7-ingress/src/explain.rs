@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use http::Request;
+use http::request::Parts;
 use l7_ingress_core::{Query, explain as explain_query};
 
 use crate::offline::{self, Offline, OfflineError};
@@ -30,18 +32,28 @@ async fn run(args: &ExplainArgs) -> Result<(String, ExitCode), OfflineError> {
         .map_or("", |authority| authority.as_str());
     let host = header(args, "host").unwrap_or(authority);
     let folder = Offline::read(&args.manifests, &args.ingress).await?;
-    let path = args
-        .url
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
     let query = Query {
         https,
         host,
-        path,
+        head: &head(args)?,
         sni: args.url.host(),
     };
     let explanation = explain_query(&folder.compiler, &query);
     Ok((format!("{explanation}\n"), ExitCode::SUCCESS))
+}
+
+/// The request's head.
+fn head(args: &ExplainArgs) -> Result<Parts, OfflineError> {
+    let mut request = Request::get(args.url.clone());
+    for header in &args.headers {
+        let pair = header.split_once(':');
+        let (name, value) = pair.ok_or(OfflineError::Request("a header is NAME: VALUE"))?;
+        request = request.header(name.trim(), value.trim());
+    }
+    let request = request.body(());
+    let request =
+        request.map_err(|_| OfflineError::Request("the URL or a header cannot be sent"))?;
+    Ok(request.into_parts().0)
 }
 
 /// The value of a header that was given by `-H`.

@@ -12,7 +12,9 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use l7_ingress_core::{HttpsRedirect, Resolution, Route, host, path};
+use l7_ingress_core::filter::{self, Facts};
+use l7_ingress_core::forwarded::Forwarded;
+use l7_ingress_core::{Resolution, Route, host, path};
 use tokio::time::Instant;
 
 use crate::body::{RequestBody, ResponseBody};
@@ -43,13 +45,15 @@ pub(crate) async fn answer(
         Rc::clone(&record.request_bytes),
     ));
     let answered = match route(worker, client, &head, &mut record) {
-        Ok((route, host)) => {
+        Ok((route, told)) => {
+            if let (Some(limit), Some(body)) = (route.policy.body_limit, &mut body) {
+                body.limit(limit);
+            }
             let job = Job {
                 worker,
-                client,
                 head: &head,
                 route: &route,
-                host,
+                told,
             };
             job.forward(&mut body, upgrade, &mut record).await
         }
@@ -89,10 +93,10 @@ fn closes(worker: &Worker, client: &Client, version: Version, status: StatusCode
 /// Finds the route, or what the proxy answers by itself.
 fn route<'h>(
     worker: &Worker,
-    client: &Client,
+    client: &'h Client,
     head: &'h Parts,
     record: &mut Record,
-) -> Result<(Arc<Route>, &'h str), Reply> {
+) -> Result<(Arc<Route>, Told<'h>), Reply> {
     let refused = |reply| {
         worker.metrics.bad_requests.add(1);
         reply
@@ -125,10 +129,24 @@ fn route<'h>(
         });
     };
     record.route = Some(Arc::clone(route));
-    if let (HttpsRedirect::With(status), false) = (route.https_redirect, client.tls) {
-        return Err(to_https(status, &name, head));
+    let forwarded = worker
+        .settings
+        .forwarding
+        .of(client, authority, &head.headers);
+    let facts = Facts {
+        head,
+        host: &name,
+        path: &path,
+        forwarded: &forwarded,
+    };
+    if let Some((_, answer)) = filter::run(route, &facts) {
+        return Err(Reply::Filtered(Box::new(answer)));
     }
-    Ok((Arc::clone(route), authority))
+    let told = Told {
+        host: authority,
+        forwarded,
+    };
+    Ok((Arc::clone(route), told))
 }
 
 /// The host that the request is for, as the client wrote it: the request target's authority if it
@@ -152,28 +170,19 @@ fn authority(head: &Parts) -> Option<&str> {
     }
 }
 
-/// `Location: https://HOST/TARGET`, less one trailing slash, as ingress-nginx writes it.
-fn to_https(status: u16, name: &str, head: &Parts) -> Reply {
-    let target = head
-        .uri
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
-    let target = target.strip_suffix('/').unwrap_or(target);
-    let location = HeaderValue::try_from(format!("https://{name}{target}"));
-    match (StatusCode::from_u16(status), location) {
-        (Ok(status), Ok(location)) => Reply::Redirect(status, location),
-        _ => Reply::BadRequest,
-    }
-}
-
 /// A request on its way to an endpoint.
 struct Job<'r> {
     worker: &'r Rc<Worker>,
-    client: &'r Arc<Client>,
     head: &'r Parts,
     route: &'r Arc<Route>,
+    told: Told<'r>,
+}
+
+/// What an endpoint is told of where the request came from.
+struct Told<'r> {
     /// The host as the client wrote it.
     host: &'r str,
+    forwarded: Forwarded<'r>,
 }
 
 impl Job<'_> {
@@ -192,6 +201,7 @@ impl Job<'_> {
         if let Some(line) = &mut record.line {
             line.request_id = outgoing.request_id().into();
         }
+        let limit = self.route.policy.body_limit.unwrap_or(u64::MAX);
         let mut tried: Vec<Rc<Peer>> = Vec::new();
         let mut last = None;
         let mut now = record.started;
@@ -200,7 +210,7 @@ impl Job<'_> {
                 Ok(answer) => return Ok(self.finish(answer, upgrade)),
                 Err(failure) => {
                     now = Instant::now();
-                    if failure.blames_endpoint() {
+                    if failure.blames_endpoint() && record.request_bytes.get() <= limit {
                         peer.failed(now);
                     }
                     tried.push(peer);
@@ -215,6 +225,8 @@ impl Job<'_> {
             }
         }
         Err(match last {
+            // Over HTTP/2 the cause is lost on the way.
+            Some(_) if record.request_bytes.get() > limit => Reply::BodyTooLong,
             Some(failure) => failure.into_reply(),
             None => self.no_endpoint(),
         })

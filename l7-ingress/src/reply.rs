@@ -1,7 +1,8 @@
 //! Turns faults into replies: the one place where the proxy answers for itself.
 
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, SERVER};
+use http::header::{CONTENT_TYPE, HeaderValue, SERVER};
 use http::{Response, StatusCode};
+use l7_ingress_core::filter::Answer;
 
 use crate::body::ResponseBody;
 
@@ -18,8 +19,10 @@ pub(crate) enum Reply {
     NotFound,
     /// The health check of ingress-nginx's catch-all server.
     Healthy,
-    /// To HTTPS, or elsewhere.
-    Redirect(StatusCode, HeaderValue),
+    /// What a filter of the route answers.
+    Filtered(Box<Answer>),
+    /// The body turned out longer than it may be.
+    BodyTooLong,
     /// The client did not complete its request.
     RequestTimeout,
     /// No endpoint is ready.
@@ -39,7 +42,8 @@ impl Reply {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Healthy => StatusCode::OK,
-            Self::Redirect(status, _) => *status,
+            Self::Filtered(answer) => answer.status,
+            Self::BodyTooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
@@ -52,14 +56,20 @@ impl Reply {
         let status = self.status();
         let mut response = Response::new(match &self {
             Self::Healthy => ResponseBody::empty(),
+            Self::Filtered(answer) if !answer.page => ResponseBody::empty(),
             _ => ResponseBody::full(page(status)),
         });
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
         headers.insert(SERVER, HeaderValue::from_static("penstock"));
-        if let Self::Redirect(_, location) = self {
-            headers.insert(LOCATION, location);
+        if let Self::Filtered(answer) = self {
+            if !answer.page {
+                headers.remove(CONTENT_TYPE);
+            }
+            for (name, value) in answer.fields {
+                headers.append(name, value);
+            }
         }
         response
     }

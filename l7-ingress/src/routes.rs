@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use daemon::{AdminResponse, Process};
 use http::header::{CONTENT_TYPE, HeaderValue};
-use l7_ingress_core::{HttpsRedirect, PathType, Resolution, Route, Table};
+use l7_ingress_core::{PathType, Resolution, Route, Table};
 use serde::Serialize;
 
 /// One route, for people.
@@ -55,10 +55,7 @@ fn show(route: &Route) -> Shown<'_> {
         service: route.backend.service.to_string(),
         port: route.backend.port.to_string(),
         protocol: format!("{:?}", route.backend.protocol),
-        https_redirect: match route.https_redirect {
-            HttpsRedirect::Never => None,
-            HttpsRedirect::With(status) => Some(status),
-        },
+        https_redirect: route.https_redirect.map(|status| status.as_u16()),
         resolution: match endpoints.resolution {
             Resolution::Slices => "EndpointSlices",
             Resolution::Dns { .. } => "DNS",

@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use daemon::parse_duration;
 use ipnet::IpNet;
+use l7_ingress_core::filter::Policy;
 use l7_ingress_core::head_guard::Limits;
 use l7_ingress_core::{Balance, DefaultBackend};
 use model::ObjectName;
@@ -122,6 +124,10 @@ pub struct IngressArgs {
     /// How an endpoint is chosen
     #[arg(long, value_enum, default_value_t = LoadBalance::RoundRobin)]
     pub load_balance: LoadBalance,
+    /// Longest body of a request, as in 512, 8k, 1m or 2g, unless an annotation says otherwise; 0 for
+    /// any
+    #[arg(long, value_name = "SIZE", default_value = "1m", value_parser = l7_ingress_core::size)]
+    pub proxy_body_size: u64,
 }
 
 /// How an endpoint is chosen.
@@ -310,6 +316,10 @@ impl IngressArgs {
                 LoadBalance::RoundRobin => Balance::RoundRobin,
                 LoadBalance::Ewma => Balance::Ewma,
             },
+            policy: Arc::new(Policy {
+                body_limit: (self.proxy_body_size > 0).then_some(self.proxy_body_size),
+                ..Policy::clone(&defaults.policy)
+            }),
             hash_seed: fastrand::u64(..),
             ..defaults
         })

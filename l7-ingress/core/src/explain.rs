@@ -5,13 +5,17 @@
 
 mod text;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use http::request::Parts;
 use model::ObjectName;
 
 use crate::compile::EndpointCounts;
+use crate::filter::{self, Facts, Stage};
+use crate::forwarded::{self, Client, Connection, Forwarded};
 use crate::table::Host;
-use crate::{Backend, Compiler, HttpsRedirect, PathType, Resolution, Route, host, path};
+use crate::{Backend, Compiler, PathType, Resolution, Route, host, path};
 
 /// The request to explain.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +24,8 @@ pub struct Query<'q> {
     pub https: bool,
     /// Its `Host` or `:authority`.
     pub host: &'q str,
-    /// Its path; a query is ignored.
-    pub path: &'q str,
+    /// Its method, target and fields.
+    pub head: &'q Parts,
     /// The name that the handshake asks for; the host's, unless given.
     pub sni: Option<&'q str>,
 }
@@ -126,8 +130,8 @@ pub enum Answer {
         /// Why.
         reason: String,
     },
-    /// A redirect to HTTPS.
-    Redirect(u16),
+    /// A filter's answer.
+    Filter(Stage, filter::Answer),
     /// The response of one of the backend's endpoints.
     Forward(Arc<Backend>),
 }
@@ -146,8 +150,7 @@ pub fn explain(compiler: &Compiler, query: &Query<'_>) -> Explanation {
         Ok(host) => host,
         Err(error) => return refused(error.to_string()),
     };
-    let written = query.path.split(['?', '#']).next().unwrap_or_default();
-    let path = match path::normalise(written) {
+    let path = match path::normalise(query.head.uri.path()) {
         Ok(path) => path,
         Err(error) => return refused(error.to_string()),
     };
@@ -164,7 +167,13 @@ pub fn explain(compiler: &Compiler, query: &Query<'_>) -> Explanation {
     }
     let unserved = compiler.unserved(&host).into_iter();
     steps.extend(unserved.map(|(ingress, reason)| Step::Unserved { ingress, reason }));
-    let answer = answer(compiler, query, route.as_ref(), &mut steps);
+    let filtered = route
+        .as_ref()
+        .and_then(|route| filtered(query, (&host, &path), route));
+    let answer = match filtered {
+        Some((stage, answer)) => Answer::Filter(stage, answer),
+        None => answer(compiler, route.as_ref(), &mut steps),
+    };
     Explanation { steps, answer }
 }
 
@@ -283,12 +292,33 @@ fn relation(route: &Route, path: &str) -> Relation {
     })
 }
 
-fn answer(
-    compiler: &Compiler,
+/// What the filters of `route` answer to a client that sets no forwarding fields.
+fn filtered(
     query: &Query<'_>,
-    route: Option<&Arc<Route>>,
-    steps: &mut Vec<Step>,
-) -> Answer {
+    (host, path): (&str, &str),
+    route: &Route,
+) -> Option<(Stage, filter::Answer)> {
+    let connection = Connection {
+        peer: Ipv4Addr::LOCALHOST.into(),
+        peer_text: "127.0.0.1",
+        port: if query.https { "443" } else { "80" },
+        tls: query.https,
+        proxied: false,
+    };
+    let client = Client {
+        host: query.host,
+        ..Client::default()
+    };
+    let facts = Facts {
+        head: query.head,
+        host,
+        path,
+        forwarded: &Forwarded::new(&forwarded::Settings::default(), &connection, &client),
+    };
+    filter::run(route, &facts)
+}
+
+fn answer(compiler: &Compiler, route: Option<&Arc<Route>>, steps: &mut Vec<Step>) -> Answer {
     let status = |code, reason: &str| Answer::Status {
         code,
         reason: reason.to_owned(),
@@ -296,9 +326,6 @@ fn answer(
     let Some(route) = route else {
         return status(404, "no rule matches, and there is no default backend");
     };
-    if let (HttpsRedirect::With(code), false) = (route.https_redirect, query.https) {
-        return Answer::Redirect(code);
-    }
     let backend = &route.backend;
     let endpoints = backend.endpoints();
     let none = endpoints.addresses.is_empty();

@@ -8,6 +8,7 @@ mod certificate;
 mod class;
 mod compile;
 mod explain;
+pub mod filter;
 pub mod forwarded;
 pub mod frame_budget;
 pub mod head_guard;
@@ -19,6 +20,7 @@ mod response;
 mod settings;
 mod table;
 
+pub use annotations::{Known, Support, catalogue, size};
 pub use certificate::SecretData;
 pub use class::IngressClass;
 pub use compile::{CertificateInfo, Change, Compiler, EndpointCounts, Outcome, compile};
@@ -27,6 +29,5 @@ pub use ingress::Ingress;
 pub use response::{BodyDecoder, Chunked, Piece, ResponseError, ResponseHead, response_head};
 pub use settings::{DefaultBackend, Settings};
 pub use table::{
-    Backend, BackendId, BackendProtocol, Balance, EndpointSet, HttpsRedirect, PathType, Resolution,
-    Route, Table,
+    Backend, BackendId, BackendProtocol, Balance, EndpointSet, PathType, Resolution, Route, Table,
 };

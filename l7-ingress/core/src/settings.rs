@@ -1,10 +1,16 @@
 //! What a cluster's operator decides, as opposed to what its users write in Ingresses.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use http::StatusCode;
 use model::{ObjectName, PortRef};
 
 use crate::Balance;
+use crate::filter::Policy;
+
+/// ingress-nginx's `proxy-body-size`: 1 MiB.
+const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
 
 /// How Ingresses are read. The defaults are ingress-nginx's.
 #[derive(Clone, Debug)]
@@ -26,11 +32,13 @@ pub struct Settings {
     /// The prefixes of our annotations; where two are set, the first in this list wins.
     pub annotation_prefixes: Vec<Box<str>>,
     /// The status of redirects from HTTP to HTTPS.
-    pub https_redirect_code: u16,
+    pub https_redirect_code: StatusCode,
     /// Whether hosts with a `tls` entry are redirected to HTTPS unless their Ingress says otherwise.
     pub ssl_redirect: bool,
     /// Whether all hosts are redirected to HTTPS unless their Ingress says otherwise.
     pub force_ssl_redirect: bool,
+    /// What Ingresses get that do not say otherwise.
+    pub policy: Arc<Policy>,
     /// How endpoints are chosen.
     pub balance: Balance,
     /// What hosts are hashed with. Random, if those who write Ingresses are not trusted.
@@ -52,9 +60,13 @@ impl Default for Settings {
             annotation_prefixes: ["penstock.dev", "nginx.ingress.kubernetes.io"]
                 .map(Box::from)
                 .into(),
-            https_redirect_code: 308,
+            https_redirect_code: StatusCode::PERMANENT_REDIRECT,
             ssl_redirect: true,
             force_ssl_redirect: false,
+            policy: Arc::new(Policy {
+                body_limit: Some(DEFAULT_BODY_LIMIT),
+                ..Policy::default()
+            }),
             balance: Balance::RoundRobin,
             hash_seed: 0,
         }

@@ -10,8 +10,11 @@ mod paths;
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use model::ObjectName;
 use rustls::sign::CertifiedKey;
+
+use crate::filter::{Policy, Stages};
 
 pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Resolution};
 pub(crate) use host::{Host, wildcard_of};
@@ -99,16 +102,6 @@ impl std::fmt::Display for PathType {
     }
 }
 
-/// When plain HTTP is answered by a redirect to HTTPS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HttpsRedirect {
-    /// Never.
-    #[default]
-    Never,
-    /// With this status code (308 unless configured).
-    With(u16),
-}
-
 /// One path of one Ingress, ready to be followed.
 #[derive(Debug)]
 pub struct Route {
@@ -126,6 +119,10 @@ pub struct Route {
     pub path_type: PathType,
     /// Where requests go.
     pub backend: Arc<Backend>,
-    /// Whether plain HTTP is sent to HTTPS.
-    pub https_redirect: HttpsRedirect,
+    /// Whether plain HTTP is sent to HTTPS, and with which status.
+    pub https_redirect: Option<StatusCode>,
+    /// What else its Ingress asks for.
+    pub policy: Arc<Policy>,
+    /// The filters that have something to do here.
+    pub stages: Stages,
 }

@@ -89,6 +89,7 @@ impl Failure {
                 Reply::RequestTimeout
             }
             Cause::Http1(ExchangeError::Request(RequestBodyError::Client(_))) => Reply::BadRequest,
+            Cause::Http1(ExchangeError::Request(RequestBodyError::TooLong)) => Reply::BodyTooLong,
             Cause::Connect(_) | Cause::Http1(_) | Cause::Http2(_) => Reply::BadGateway,
         }
     }

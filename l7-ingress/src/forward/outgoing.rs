@@ -5,7 +5,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
 use http_body::Body as _;
 use l7_ingress_core::BackendProtocol;
-use l7_ingress_core::forwarded::{self, Forwarded};
+use l7_ingress_core::forwarded;
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -19,7 +19,6 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A request about to be sent, as often as it takes.
 pub(super) struct Outgoing<'r> {
     job: &'r Job<'r>,
-    forwarded: Forwarded<'r>,
     request_id: Cow<'r, str>,
     framing: Framing,
     /// What to switch to, if the client asks.
@@ -36,17 +35,11 @@ impl<'r> Outgoing<'r> {
     pub(super) fn new(job: &'r Job<'r>, body: Option<&RequestBody>, upgrades: bool) -> Self {
         let headers = &job.head.headers;
         let upgrade = upgrades.then(|| headers.get(header::UPGRADE)).flatten();
-        let forwarded = job
-            .worker
-            .settings
-            .forwarding
-            .of(job.client, job.host, headers);
         let request_id = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
         let random = || fastrand::u128(..);
         let request_id = forwarded::request_id(request_id.unwrap_or_default(), random);
         Self {
             job,
-            forwarded,
             request_id,
             framing: framing(job.head, body),
             upgrade,
@@ -133,7 +126,7 @@ impl<'r> Outgoing<'r> {
     /// The host as the client wrote it; an HTTP/1.0 client that wrote none gets the endpoint's
     /// empty one (RFC 9112 §3.2).
     fn host(&self) -> &str {
-        self.job.host
+        self.job.told.host
     }
 
     /// The client's fields without those that are for this hop or that are set here, then ours.
@@ -161,7 +154,7 @@ impl<'r> Outgoing<'r> {
         if wants_trailers(headers) {
             to.text("te", "trailers");
         }
-        let told = &self.forwarded;
+        let told = &self.job.told.forwarded;
         to.text("x-request-id", &self.request_id);
         to.text("x-real-ip", &told.real_ip_text);
         to.text("x-forwarded-for", &told.forwarded_for);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use model::{Kind, ObjectName, ObjectRef, PortRef, Problem, Severity};
 
 use super::names::Names;
-use crate::annotations::{Annotations, FaultKind};
+use crate::annotations::{Annotations, Effect};
 use crate::class::ClassRef;
 use crate::ingress::{Backend, Ingress, Path, Service};
 use crate::{PathType, Settings};
@@ -156,32 +156,11 @@ impl Check<'_> {
         let (annotations, faults) = Annotations::read(&ingress.annotations, settings);
         for fault in faults {
             let field = format!("metadata.annotations[{}]", fault.key);
-            match fault.kind {
-                FaultKind::NotBoolean(value) => {
-                    let what = format!("{value:?} is neither true nor false");
-                    self.error(field, "InvalidAnnotation", what);
-                }
-                FaultKind::FastCgi => {
-                    let what = "FastCGI is not spoken".to_owned();
-                    self.error(field, "UnsupportedAnnotation", what);
-                }
-                FaultKind::UnknownProtocol(value) => {
-                    let what = format!("{value:?} is no known protocol; HTTP is spoken");
-                    self.warning(field, "InvalidAnnotation", what);
-                }
-                FaultKind::AutoHttp => {
-                    let what = "endpoints do not follow the client's scheme; HTTP is spoken";
-                    self.warning(field, "UnsupportedAnnotation", what.to_owned());
-                }
-                FaultKind::Unsupported => {
-                    let what = "is not honoured; the Ingress is served without it".to_owned();
-                    self.warning(field, "UnsupportedAnnotation", what);
-                }
-                FaultKind::UnsupportedGuard => {
-                    let what = "is not honoured, and without it the Ingress would be open";
-                    self.error(field, "UnsupportedAnnotation", what.to_owned());
-                }
-            }
+            let severity = match fault.effect {
+                Effect::Refuse => Severity::Error,
+                Effect::Deny | Effect::Skip => Severity::Warning,
+            };
+            self.report(field, fault.reason, fault.message, severity);
         }
         if ingress.class.name.is_some() && ingress.class.annotation.is_some() {
             let field = format!("metadata.annotations[{}]", crate::class::CLASS_ANNOTATION);

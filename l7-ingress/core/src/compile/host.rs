@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::StatusCode;
 use model::{Kind, ObjectName, ObjectRef, PortRef, Problem, Severity};
 
 use super::accept::{Accepted, ServicePort};
@@ -11,8 +12,9 @@ use super::secrets::Secrets;
 use super::services::{Services, Unreachable, Wish};
 use super::tls;
 use crate::certificate::Certificate;
+use crate::filter::{Policy, Stages};
 use crate::table::Host;
-use crate::{Backend, EndpointSet, HttpsRedirect, PathType, Resolution, Route, Settings};
+use crate::{Backend, EndpointSet, PathType, Resolution, Route, Settings};
 
 /// Where a default backend is written.
 pub(super) const DEFAULT_BACKEND: &str = "spec.defaultBackend";
@@ -91,7 +93,7 @@ impl Scope<'_> {
                     }
                     winners.insert(key, &ingress.name);
                     let backend = self.backend(ingress, &path.backend, &field);
-                    routes.push(Arc::new(Route {
+                    routes.push(arc(Route {
                         ingress: ingress.name.clone(),
                         field: self.names.get(&field),
                         host: Arc::clone(pattern),
@@ -99,6 +101,8 @@ impl Scope<'_> {
                         path_type: path.path_type,
                         backend,
                         https_redirect: self.redirect(ingress, has_tls),
+                        policy: Arc::clone(&ingress.annotations.policy),
+                        stages: Stages::default(),
                     }));
                 }
             }
@@ -122,16 +126,18 @@ impl Scope<'_> {
         if let Some((ingress, backend)) = own.next() {
             let backend = self.backend(ingress, backend, DEFAULT_BACKEND);
             let redirect = self.redirect(ingress, has_tls);
+            let policy = Some(&ingress.annotations.policy);
             let origin = (&ingress.name, DEFAULT_BACKEND);
-            return Some(self.fallback(pattern, origin, backend, redirect));
+            return Some(self.fallback(pattern, origin, backend, (redirect, policy)));
         }
         let redirect = self.redirect(owner, has_tls);
         let backend = self.controllers_backend();
-        if backend.is_none() && redirect == HttpsRedirect::Never {
+        if backend.is_none() && redirect.is_none() {
             return None;
         }
         let backend = backend.unwrap_or_else(|| Arc::clone(self.not_found));
-        Some(self.fallback(pattern, (&owner.name, ""), backend, redirect))
+        let policy = Some(&owner.annotations.policy);
+        Some(self.fallback(pattern, (&owner.name, ""), backend, (redirect, policy)))
     }
 
     /// What answers where no host matches.
@@ -144,12 +150,13 @@ impl Scope<'_> {
         if let Some((ingress, backend)) = wanted {
             let backend = self.backend(ingress, backend, DEFAULT_BACKEND);
             let redirect = self.redirect(ingress, false);
+            let policy = Some(&ingress.annotations.policy);
             let origin = (&ingress.name, DEFAULT_BACKEND);
-            return Some(self.fallback(pattern, origin, backend, redirect));
+            return Some(self.fallback(pattern, origin, backend, (redirect, policy)));
         }
         let backend = self.controllers_backend()?;
         let nobody = ObjectName::new("", "");
-        Some(self.fallback(pattern, (&nobody, ""), backend, HttpsRedirect::Never))
+        Some(self.fallback(pattern, (&nobody, ""), backend, (None, None)))
     }
 
     fn fallback(
@@ -157,9 +164,9 @@ impl Scope<'_> {
         pattern: &Arc<str>,
         (ingress, field): (&ObjectName, &str),
         backend: Arc<Backend>,
-        https_redirect: HttpsRedirect,
+        (https_redirect, policy): (Option<StatusCode>, Option<&Arc<Policy>>),
     ) -> Arc<Route> {
-        Arc::new(Route {
+        arc(Route {
             ingress: ingress.clone(),
             field: self.names.get(field),
             host: Arc::clone(pattern),
@@ -167,6 +174,8 @@ impl Scope<'_> {
             path_type: PathType::Prefix,
             backend,
             https_redirect,
+            policy: Arc::clone(policy.unwrap_or(&self.settings.policy)),
+            stages: Stages::default(),
         })
     }
 
@@ -220,16 +229,13 @@ impl Scope<'_> {
     }
 
     /// ingress-nginx: `force-ssl-redirect`, or `ssl-redirect` where the host has a `tls` entry.
-    fn redirect(&self, ingress: &Accepted, has_tls: bool) -> HttpsRedirect {
+    fn redirect(&self, ingress: &Accepted, has_tls: bool) -> Option<StatusCode> {
         let annotations = &ingress.annotations;
         let force = annotations.force_ssl_redirect;
         let with_tls = annotations.ssl_redirect;
         let redirects = force.unwrap_or(self.settings.force_ssl_redirect)
             || (has_tls && with_tls.unwrap_or(self.settings.ssl_redirect));
-        match redirects {
-            true => HttpsRedirect::With(self.settings.https_redirect_code),
-            false => HttpsRedirect::Never,
-        }
+        redirects.then_some(self.settings.https_redirect_code)
     }
 
     fn conflict(
@@ -261,6 +267,12 @@ impl Scope<'_> {
             severity: Severity::Warning,
         });
     }
+}
+
+/// A route that knows its stages.
+fn arc(mut route: Route) -> Arc<Route> {
+    route.stages = Stages::of(&route);
+    Arc::new(route)
 }
 
 /// The part of a backend that is at fault, and a sentence.

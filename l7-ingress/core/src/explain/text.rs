@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use http::header::LOCATION;
 use model::ObjectName;
 
 use super::{Answer, Explanation, HostVerdict, PathVerdict, Step};
@@ -146,7 +147,16 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status { code, reason } => write!(f, "{code}: {reason}"),
-            Self::Redirect(code) => write!(f, "{code}: redirect to HTTPS"),
+            Self::Filter(stage, answer) => {
+                write!(f, "{}: {stage}", answer.status.as_u16())?;
+                let mut fields = answer.fields.iter();
+                match fields.find(|(name, _)| *name == LOCATION) {
+                    Some((_, location)) => {
+                        write!(f, ", {}", String::from_utf8_lossy(location.as_bytes()))
+                    }
+                    None => Ok(()),
+                }
+            }
             Self::Forward(backend) => {
                 write!(f, "from Service {}:{}", backend.service, backend.port)
             }

@@ -120,7 +120,7 @@ async fn whoever_sends_on_can_read_the_answer() {
 #[tokio::test]
 async fn whoever_comes_too_late_can_read_so() {
     let (backend, _) = recorder().await;
-    let flags = ["--client-body-timeout=300ms"];
+    let flags = ["--client-body-timeout=300ms", "--proxy-body-size=0"];
     let program = Program::start(&[Route::new("web", "/", &[backend.address])], &flags).await;
     let mut wire = Wire::connect(program.http).await;
     wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\nx")

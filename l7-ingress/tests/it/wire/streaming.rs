@@ -39,7 +39,7 @@ fn resident() -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_body_goes_there_and_back_in_constant_memory() {
     let mirror = Backend::mirror().await;
-    let proxy = in_front_of(&[&mirror], &[]).await;
+    let proxy = in_front_of(&[&mirror], &["--proxy-body-size=0"]).await;
     let mut client = proxy.connect("http://a.test/").await;
     let before = resident();
     let sent = request("POST", "http://a.test/", generated(LARGE, Arc::default()));

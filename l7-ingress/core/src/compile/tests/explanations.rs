@@ -1,6 +1,6 @@
 //! Explanations, word for word.
 
-use super::world::{World, ingress, rule, service, tls_secret};
+use super::world::{World, get, ingress, rule, service, tls_secret};
 use crate::{Query, explain};
 
 fn world() -> World {
@@ -42,7 +42,7 @@ fn check(url: &str, want: &str) {
     let query = Query {
         https: scheme == "https",
         host,
-        path,
+        head: &get(path),
         sni: None,
     };
     let got = explain(&world().compiler, &query).to_string();
@@ -87,7 +87,7 @@ path         Prefix /api (Ingress shop/shop spec.rules[0].http.paths[0]): no mat
 path         Prefix / (the controller's default backend, as Ingress shop/shop sets it): chosen
 not served   Ingress shop/broken: spec.rules[0].http.paths[0].path \"x\" does not begin with `/`; this Ingress is not served
 not served   Ingress shop/foreign: its IngressClass does not exist
-answer       308: redirect to HTTPS
+answer       308: redirect to HTTPS, https://shop.example.com/apiary
 ",
     );
 }

@@ -11,7 +11,7 @@ use model::{
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::world::{World, changes, default_certificate, now, object, tls_secret};
+use super::world::{World, changes, default_certificate, get, now, object, tls_secret};
 use crate::class::ClassRef;
 use crate::ingress::{self, Backend, Path, Rule, Tls};
 use crate::{
@@ -280,7 +280,7 @@ proptest! {
         changes.into_iter().for_each(|change| compiler.apply(change));
         let table = compiler.compile().table.unwrap_or_default();
         let path = if path.is_empty() { "/" } else { &path };
-        let query = Query { https, host, path, sni: None };
+        let query = Query { https, host, head: &get(path), sni: None };
         let explanation = explain(&compiler, &query);
         let chosen = explanation.steps.iter().find_map(|step| match step {
             Step::Path { route, verdict: PathVerdict::Chosen } => Some(route),
@@ -312,7 +312,7 @@ proptest! {
         world.compiler.apply(Change::Ingress(object("shop/odd"), Some(read)));
         world.compile();
         let _ = world.table.find(&texts[0], &request);
-        let query = Query { https: true, host: &texts[0], path: &request, sni: Some(&texts[1]) };
+        let query = Query { https: true, host: &texts[0], head: &get(&request), sni: Some(&texts[1]) };
         let _ = explain(&world.compiler, &query).to_string();
         world.delete(model::Kind::Ingress, "shop/odd");
         prop_assert!(world.problems().is_empty());

@@ -3,6 +3,8 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
+use http::Request;
+use http::request::Parts;
 use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::api::discovery::v1 as discovery_v1;
 use k8s_openapi::api::networking::v1 as networking_v1;
@@ -12,9 +14,7 @@ use rustls::sign::CertifiedKey;
 use serde_json::Value;
 
 use crate::certificate::{Certificate, SecretData};
-use crate::{
-    Change, Compiler, HttpsRedirect, Ingress, IngressClass, Outcome, Resolution, Settings, Table,
-};
+use crate::{Change, Compiler, Ingress, IngressClass, Outcome, Resolution, Settings, Table};
 
 /// The class that most tests use; applied by [`World::new`].
 const CLASS: &str = "
@@ -123,14 +123,20 @@ impl Certificate {
     }
 }
 
+/// The head of a GET for `target`; for `/` if that cannot be sent.
+pub(super) fn get(target: &str) -> Parts {
+    let request = Request::get(target).body(());
+    request.unwrap_or_default().into_parts().0
+}
+
 pub(super) fn answer(table: &Table, url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap();
     let (host, path) = rest.split_once('/').unwrap();
     let Some(route) = table.find(host, &format!("/{path}")) else {
         return "404".to_owned();
     };
-    if let (HttpsRedirect::With(status), "http") = (route.https_redirect, scheme) {
-        return status.to_string();
+    if let (Some(status), "http") = (route.https_redirect, scheme) {
+        return status.as_u16().to_string();
     }
     let endpoints = route.backend.endpoints();
     match &endpoints.resolution {
