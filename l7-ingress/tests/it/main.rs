@@ -8,6 +8,7 @@
 
 mod attacks;
 mod churn;
+mod compat;
 mod conformance;
 mod drain;
 mod faults;

@@ -4,7 +4,7 @@ use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 
 use super::{Answer, Facts};
-use crate::Route;
+use crate::{Route, host};
 
 /// Sends every request elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,10 @@ pub(super) fn to_https(route: &Route, facts: &Facts<'_>) -> Option<Answer> {
         true => target,
         false => target.strip_suffix('/').unwrap_or(target),
     };
-    let location = format!("https://{}{target}", facts.host);
+    // What a trusted proxy in front was asked for, if there is one.
+    let host = host::canonical(facts.forwarded.host);
+    let host = host.as_deref().unwrap_or(facts.host);
+    let location = format!("https://{host}{target}");
     let location = HeaderValue::try_from(location);
     Some(location.map_or_else(
         |_| Answer::status(StatusCode::BAD_REQUEST),

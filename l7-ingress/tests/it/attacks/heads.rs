@@ -35,6 +35,8 @@ const REFUSED: &[(&str, Fields, Fields)] = &[
         &[("x", "y\rhost: b")],
     ),
     ("a value with NUL", &[], &[("x", "y\0")]),
+    ("a value behind a space", &[], &[("x", " y")]),
+    ("a value before a tab", &[], &[("x", "y\t")]),
     ("Connection", &[], &[("connection", "close")]),
     ("Keep-Alive", &[], &[("keep-alive", "timeout=5")]),
     (

@@ -1,0 +1,299 @@
+//! The behaviour of ingress-nginx's annotations, as tables: one file for each, in `tests/compat`.
+//!
+//! Every case has a host and an Ingress of its own, so that a file needs one proxy. What a case may say is in
+//! [`Case`] and [`Exchange`]; the backend answers with what it was sent, or with what the request's
+//! `x-reply-status` and `x-reply-field` fields ask it for.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Answer, Authority, Backend, Body, Proxy, describe, full, request, secret, served, soon,
+};
+
+/// One file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    /// Flags of the proxy.
+    #[serde(default)]
+    flags: Vec<String>,
+    /// Objects that its cases share.
+    #[serde(default)]
+    objects: Vec<Value>,
+    cases: Vec<Case>,
+}
+
+/// One Ingress, and what is asked of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// A sentence, without the subject.
+    name: String,
+    /// Of the Ingress, with the prefix `nginx.ingress.kubernetes.io/` unless they have one.
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    /// `TYPE PATH SERVICE`; `Prefix / echo` unless said otherwise. There are the Services `echo` and `other`.
+    #[serde(default)]
+    paths: Vec<String>,
+    /// Whether the host has a certificate.
+    #[serde(default)]
+    tls: bool,
+    /// More objects; `$HOST` stands for the case's host.
+    #[serde(default)]
+    objects: Vec<Value>,
+    requests: Vec<Exchange>,
+}
+
+/// A request and its answer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exchange {
+    /// `GET /target`, or `GET https:/target` for TLS.
+    send: String,
+    /// The host, where it is not the case's.
+    host: Option<String>,
+    /// Fields of the request.
+    #[serde(default)]
+    with: BTreeMap<String, String>,
+    /// Its body.
+    #[serde(default)]
+    body: String,
+    /// 200 unless said otherwise.
+    status: Option<u16>,
+    /// Fields of the answer; `null` for one that is not there.
+    #[serde(default)]
+    fields: BTreeMap<String, Option<String>>,
+    /// A part of the answer's body.
+    contains: Option<String>,
+    /// What the backend saw: `path`, `method`, `host`, `pod`, `body`.
+    #[serde(default)]
+    saw: BTreeMap<String, String>,
+    /// Fields that the backend saw; `null` for one that was not there.
+    #[serde(default)]
+    saw_fields: BTreeMap<String, Option<String>>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_case_of_every_table_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    let (mut report, mut wrong, mut total) = (String::new(), String::new(), 0);
+    for file in files {
+        let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let table: Table = serde_saphyr::from_str(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let faults = run(&table).await;
+        let cases = table.cases.len();
+        total += cases;
+        writeln!(
+            report,
+            "compat: {name}: {} of {cases}",
+            cases - faults.len()
+        )
+        .unwrap();
+        for (case, fault) in faults {
+            writeln!(wrong, "{name}: {case}: {fault}").unwrap();
+        }
+    }
+    println!("{report}compat: {total} cases");
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// The cases that do not hold, and why.
+async fn run(table: &Table) -> Vec<(&str, String)> {
+    let (echo, other) = (scripted("echo").await, scripted("other").await);
+    let mut objects = vec![crate::harness::class()];
+    objects.extend(served("echo", &[echo.address]));
+    objects.extend(served("other", &[other.address]));
+    objects.extend(table.objects.iter().cloned());
+    for (number, case) in table.cases.iter().enumerate() {
+        objects.extend(case.objects(number));
+    }
+    let flags: Vec<_> = table.flags.iter().map(String::as_str).collect();
+    let proxy = Proxy::start(&objects, &flags).await;
+    let mut faults = Vec::new();
+    for (number, case) in table.cases.iter().enumerate() {
+        for exchange in &case.requests {
+            if let Err(fault) = exchange.check(&proxy, &host(number)).await {
+                faults.push((&*case.name, format!("{}: {fault}", exchange.send)));
+                break;
+            }
+        }
+    }
+    faults
+}
+
+/// The host of a table's `number`th case.
+fn host(number: usize) -> String {
+    format!("case{number}.test")
+}
+
+impl Case {
+    fn objects(&self, number: usize) -> Vec<Value> {
+        let host = host(number);
+        let paths: Vec<_> = match self.paths.is_empty() {
+            true => vec![path("Prefix / echo")],
+            false => self.paths.iter().map(|text| path(text)).collect(),
+        };
+        let annotations: serde_json::Map<_, _> = self
+            .annotations
+            .iter()
+            .map(|(name, value)| {
+                let key = match name.contains('/') {
+                    true => name.clone(),
+                    false => format!("nginx.ingress.kubernetes.io/{name}"),
+                };
+                (key, value.replace("$HOST", &host).into())
+            })
+            .collect();
+        let mut ingress = json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": { "name": format!("case{number}"), "namespace": "default", "annotations": annotations },
+            "spec": { "rules": [{ "host": host, "http": { "paths": paths } }] },
+        });
+        let mut objects = Vec::new();
+        if self.tls {
+            let name = format!("case{number}");
+            objects.push(secret(&name, &Authority::issue(&[&host])));
+            ingress = crate::harness::tls(ingress, &[&host], &name);
+        }
+        objects.push(ingress);
+        objects.extend(self.objects.iter().map(|object| {
+            let text = object.to_string().replace("$HOST", &host);
+            serde_json::from_str(&text).unwrap()
+        }));
+        objects
+    }
+}
+
+fn path(text: &str) -> Value {
+    let [path_type, path, service] = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap_or_else(|_| panic!("TYPE PATH SERVICE expected, not {text}"));
+    let backend = json!({ "service": { "name": service, "port": { "name": "http" } } });
+    json!({ "path": path, "pathType": path_type, "backend": backend })
+}
+
+impl Exchange {
+    async fn check(&self, proxy: &Proxy, host: &str) -> Result<(), String> {
+        let host = self.host.as_deref().unwrap_or(host);
+        let (method, target) = self.send.split_once(' ').ok_or("METHOD TARGET expected")?;
+        let (scheme, target) = match target.strip_prefix("https:") {
+            Some(target) => ("https", target),
+            None => ("http", target),
+        };
+        let url = format!("{scheme}://{host}{target}");
+        let mut request = request(method, &url, full(self.body.clone()));
+        for (name, value) in &self.with {
+            let name: HeaderName = name.parse().unwrap();
+            let value = value.replace("$HOST", host);
+            request
+                .headers_mut()
+                .append(name, HeaderValue::from_str(&value).unwrap());
+        }
+        let answer = soon(&url, proxy.send(request)).await;
+        let wanted = self.status.unwrap_or(200);
+        if answer.status != wanted {
+            return Err(format!("{} instead of {wanted}", answer.status));
+        }
+        fields(
+            "answer",
+            &self.fields,
+            |name| answer_field(&answer, name),
+            host,
+        )?;
+        let body = String::from_utf8_lossy(&answer.body);
+        if let Some(part) = &self.contains
+            && !body.contains(part)
+        {
+            return Err(format!("{part:?} is not in {body:?}"));
+        }
+        self.check_backend(&answer, host)
+    }
+
+    fn check_backend(&self, answer: &Answer, host: &str) -> Result<(), String> {
+        if self.saw.is_empty() && self.saw_fields.is_empty() {
+            return Ok(());
+        }
+        let seen: Value = serde_json::from_slice(&answer.body)
+            .map_err(|_| format!("no backend answered, but {:?}", answer.body))?;
+        for (name, wanted) in &self.saw {
+            let (wanted, got) = (wanted.replace("$HOST", host), seen[name].as_str());
+            if got != Some(&wanted) {
+                return Err(format!("the backend's {name} is {got:?}, not {wanted:?}"));
+            }
+        }
+        let field = |name: &str| {
+            let values = seen["headers"][name].as_array()?;
+            let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
+            Some(values.join(", "))
+        };
+        fields("backend", &self.saw_fields, field, host)
+    }
+}
+
+fn fields(
+    whose: &str,
+    wanted: &BTreeMap<String, Option<String>>,
+    got: impl Fn(&str) -> Option<String>,
+    host: &str,
+) -> Result<(), String> {
+    for (name, wanted) in wanted {
+        let (wanted, got) = (
+            wanted.as_ref().map(|text| text.replace("$HOST", host)),
+            got(name),
+        );
+        if got != wanted {
+            return Err(format!("the {whose}'s {name} is {got:?}, not {wanted:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn answer_field(answer: &Answer, name: &str) -> Option<String> {
+    let values = answer.headers.get_all(name).iter();
+    let values: Vec<_> = values
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+/// Describes the request, with the status and the fields that it asks for.
+async fn scripted(name: &'static str) -> Backend {
+    Backend::http(move |request| async move {
+        let asked = request.headers().clone();
+        let mut response = describe(name.to_owned(), request).await;
+        script(&asked, &mut response);
+        response
+    })
+    .await
+}
+
+/// `x-reply-status: 404`, `x-reply-field: Name: value`.
+fn script(asked: &HeaderMap, response: &mut Response<Body>) {
+    let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+    if let Some(status) = asked.get("x-reply-status") {
+        *response.status_mut() = StatusCode::from_bytes(status.as_bytes()).unwrap();
+    }
+    for field in asked.get_all("x-reply-field").iter().map(text) {
+        let (name, value) = field.split_once(':').unwrap();
+        let name: HeaderName = name.trim().parse().unwrap();
+        response
+            .headers_mut()
+            .append(name, value.trim().parse().unwrap());
+    }
+}
