@@ -91,39 +91,18 @@ async fn a_reflector_follows_lists_and_streams() {
         );
         let first = events.try_next().await.unwrap().unwrap();
         assert_eq!(first.metadata.name.as_deref(), Some("a"));
-        assert_eq!(
-            server.apply("folder", ingress("b", "b.example")).unwrap(),
-            Applied::Created
-        );
-        assert_eq!(
-            events
-                .try_next()
-                .await
-                .unwrap()
-                .unwrap()
-                .metadata
-                .name
-                .as_deref(),
-            Some("b")
-        );
-        assert_eq!(
-            server.apply("folder", ingress("b", "c.example")).unwrap(),
-            Applied::Changed
-        );
-        assert_eq!(
-            events
-                .try_next()
-                .await
-                .unwrap()
-                .unwrap()
-                .metadata
-                .generation,
-            Some(2)
-        );
-        assert_eq!(
-            server.apply("folder", ingress("b", "c.example")).unwrap(),
-            Applied::Unchanged
-        );
+        for (host, applied, generation) in [
+            ("b.example", Applied::Created, 1),
+            ("c.example", Applied::Changed, 2),
+        ] {
+            let object = ingress("b", host);
+            assert_eq!(server.apply("folder", object.clone()).unwrap(), applied);
+            let seen = events.try_next().await.unwrap().unwrap().metadata;
+            assert_eq!(seen.name.as_deref(), Some("b"));
+            assert_eq!(seen.generation, Some(generation));
+            let again = server.apply("folder", object).unwrap();
+            assert_eq!(again, Applied::Unchanged);
+        }
         let id = ObjectId::of(&ingress("a", "")).unwrap();
         assert!(server.delete(&id).unwrap());
         assert!(!server.delete(&id).unwrap());

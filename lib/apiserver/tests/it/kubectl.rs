@@ -87,16 +87,28 @@ impl Session {
         (output.status.success(), text)
     }
 
-    /// Runs kubectl, which must succeed and print all of these.
-    async fn expect(&self, arguments: &str, texts: &[&str]) {
-        let (success, output) = self.run(arguments).await;
-        assert!(success, "kubectl {arguments}\n{output}");
-        for text in texts {
-            assert!(
-                output.contains(text),
-                "kubectl {arguments}: no {text:?} in\n{output}"
-            );
+    /// Runs kubectl with each of these arguments: it must succeed and print all the texts.
+    async fn expect(&self, runs: &[(&str, &[&str])]) {
+        for (arguments, texts) in runs {
+            let (success, output) = self.run(arguments).await;
+            assert!(success, "kubectl {arguments}\n{output}");
+            for text in *texts {
+                assert!(
+                    output.contains(text),
+                    "kubectl {arguments}: no {text:?} in\n{output}"
+                );
+            }
         }
+    }
+
+    /// Runs kubectl, which must fail and print this.
+    async fn refuse(&self, arguments: &str, text: &str) {
+        let (success, output) = self.run(arguments).await;
+        assert!(!success, "kubectl {arguments}\n{output}");
+        assert!(
+            output.contains(text),
+            "kubectl {arguments}: no {text:?} in\n{output}"
+        );
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -116,53 +128,45 @@ async fn objects_are_applied_and_read() {
     };
     kubectl.write("web.yaml", MANIFEST);
     kubectl
-        .expect(
-            "apply -f web.yaml",
-            &[
-                "ingress.networking.k8s.io/web created",
-                "service/web created",
-            ],
-        )
-        .await;
-    kubectl
-        .expect(
-            "apply -f web.yaml",
-            &["web unchanged", "service/web unchanged"],
-        )
+        .expect(&[
+            (
+                "apply -f web.yaml",
+                &[
+                    "ingress.networking.k8s.io/web created",
+                    "service/web created",
+                ],
+            ),
+            (
+                "apply -f web.yaml",
+                &["web unchanged", "service/web unchanged"],
+            ),
+        ])
         .await;
     kubectl.write("web.yaml", &MANIFEST.replace("a.example", "b.example"));
     kubectl
-        .expect(
-            "apply -f web.yaml",
-            &["web configured", "service/web unchanged"],
-        )
-        .await;
-    kubectl
-        .expect(
-            "get ingress -A",
-            &["CLASS", "HOSTS", "penstock", "b.example"],
-        )
-        .await;
-    kubectl
-        .expect("get svc -n shop -o wide", &["SELECTOR", "80/TCP"])
-        .await;
-    kubectl
-        .expect(
-            "get ing web -n shop -o yaml",
-            &["host: b.example", "generation: 2"],
-        )
-        .await;
-    kubectl
-        .expect(
-            "get ing -n shop -o jsonpath={.items[0].spec.rules[0].host}",
-            &["b.example"],
-        )
-        .await;
-    kubectl
-        .expect(
-            "get svc,ing -n shop --selector app!=x -o name",
-            &["service/web", "ingress.networking.k8s.io/web"],
-        )
+        .expect(&[
+            (
+                "apply -f web.yaml",
+                &["web configured", "service/web unchanged"],
+            ),
+            (
+                "get ingress -A",
+                &["CLASS", "HOSTS", "penstock", "b.example"],
+            ),
+            ("get svc -n shop -o wide", &["SELECTOR", "80/TCP"]),
+            (
+                "get ing web -n shop -o yaml",
+                &["host: b.example", "generation: 2"],
+            ),
+            (
+                "get ing -n shop -o jsonpath={.items[0].spec.rules[0].host}",
+                &["b.example"],
+            ),
+            (
+                "get svc,ing -n shop --selector app!=x -o name",
+                &["service/web", "ingress.networking.k8s.io/web"],
+            ),
+        ])
         .await;
     kubectl.end().await;
 }
@@ -174,25 +178,19 @@ async fn objects_are_explained() {
     };
     kubectl.write("web.yaml", MANIFEST);
     kubectl
-        .expect("create -f web.yaml", &["service/web created"])
-        .await;
-    kubectl
-        .expect(
-            "describe ing web -n shop",
-            &["Ingress Class:", "penstock", "web:http"],
-        )
-        .await;
-    kubectl
-        .expect("describe svc web -n shop", &["Type:", "ClusterIP"])
-        .await;
-    kubectl
-        .expect("api-resources", &["endpointslices", "ing "])
-        .await;
-    kubectl
-        .expect(
-            "explain ingress.spec.rules.host",
-            &["fully qualified domain name"],
-        )
+        .expect(&[
+            ("create -f web.yaml", &["service/web created"]),
+            (
+                "describe ing web -n shop",
+                &["Ingress Class:", "penstock", "web:http"],
+            ),
+            ("describe svc web -n shop", &["Type:", "ClusterIP"]),
+            ("api-resources", &["endpointslices", "ing "]),
+            (
+                "explain ingress.spec.rules.host",
+                &["fully qualified domain name"],
+            ),
+        ])
         .await;
     kubectl.end().await;
 }
@@ -204,47 +202,25 @@ async fn objects_are_changed_and_deleted() {
     };
     kubectl.write("web.yaml", MANIFEST);
     kubectl
-        .expect("create -f web.yaml", &["service/web created"])
+        .expect(&[
+            ("create -f web.yaml", &["service/web created"]),
+            ("label ing web -n shop tier=front", &["labeled"]),
+            ("annotate ing web -n shop a=b", &["annotated"]),
+            ("get ing -n shop -l tier=front -o name", &["ingress.networking.k8s.io/web"]),
+            (r#"patch svc web -n shop -p {"spec":{"ports":[{"port":80,"appProtocol":"h2c"}]}}"#, &["patched"]),
+            (r#"patch svc web -n shop --type=merge -p {"spec":{"type":"NodePort"}}"#, &["patched"]),
+            (r#"patch svc web -n shop --type=json -p [{"op":"add","path":"/spec/selector","value":{"a":"b"}}]"#, &["patched"]),
+            ("get svc web -n shop -o yaml", &["name: http", "appProtocol: h2c", "type: NodePort", "a: b"]),
+        ])
         .await;
     kubectl
-        .expect("label ing web -n shop tier=front", &["labeled"])
+        .refuse("create -f web.yaml", "(AlreadyExists)")
         .await;
     kubectl
-        .expect("annotate ing web -n shop a=b", &["annotated"])
+        .expect(&[("delete ing web -n shop", &["deleted"])])
         .await;
-    kubectl
-        .expect(
-            "get ing -n shop -l tier=front -o name",
-            &["ingress.networking.k8s.io/web"],
-        )
-        .await;
-    kubectl
-        .expect(
-            r#"patch svc web -n shop -p {"spec":{"ports":[{"port":80,"appProtocol":"h2c"}]}}"#,
-            &["patched"],
-        )
-        .await;
-    kubectl
-        .expect(
-            r#"patch svc web -n shop --type=merge -p {"spec":{"type":"NodePort"}}"#,
-            &["patched"],
-        )
-        .await;
-    kubectl
-        .expect(r#"patch svc web -n shop --type=json -p [{"op":"add","path":"/spec/selector","value":{"a":"b"}}]"#, &["patched"])
-        .await;
-    kubectl
-        .expect(
-            "get svc web -n shop -o yaml",
-            &["name: http", "appProtocol: h2c", "type: NodePort", "a: b"],
-        )
-        .await;
-    let (success, output) = kubectl.run("create -f web.yaml").await;
-    assert!(!success && output.contains("(AlreadyExists)"), "{output}");
-    kubectl.expect("delete ing web -n shop", &["deleted"]).await;
-    let (success, output) = kubectl.run("get ing web -n shop").await;
-    assert!(!success && output.contains("(NotFound)"), "{output}");
-    kubectl.expect("delete ns shop", &["deleted"]).await;
+    kubectl.refuse("get ing web -n shop", "(NotFound)").await;
+    kubectl.expect(&[("delete ns shop", &["deleted"])]).await;
     kubectl.end().await;
 }
 
@@ -273,25 +249,21 @@ async fn objects_are_created_from_flags() {
             "ingress.networking.k8s.io/i created",
         ),
     ] {
-        kubectl.expect(arguments, &[texts]).await;
+        kubectl.expect(&[(arguments, &[texts])]).await;
     }
     kubectl
-        .expect("get configmap c -o jsonpath={.data.a}", &["b"])
-        .await;
-    kubectl
-        .expect("get secret g -o jsonpath={.data.a}", &["Yg=="])
-        .await;
-    kubectl
-        .expect(
-            "get svc s -o jsonpath={.spec.ports[0].targetPort}",
-            &["8080"],
-        )
-        .await;
-    kubectl
-        .expect(
-            "get ing i -o yaml",
-            &["path: /", "pathType: Prefix", "secretName: t", "number: 80"],
-        )
+        .expect(&[
+            ("get configmap c -o jsonpath={.data.a}", &["b"]),
+            ("get secret g -o jsonpath={.data.a}", &["Yg=="]),
+            (
+                "get svc s -o jsonpath={.spec.ports[0].targetPort}",
+                &["8080"],
+            ),
+            (
+                "get ing i -o yaml",
+                &["path: /", "pathType: Prefix", "secretName: t", "number: 80"],
+            ),
+        ])
         .await;
     kubectl.end().await;
 }
@@ -303,27 +275,26 @@ async fn server_side_apply_knows_owners() {
     };
     kubectl.write("web.yaml", MANIFEST);
     kubectl
-        .expect("apply --server-side -f web.yaml", &["serverside-applied"])
+        .expect(&[("apply --server-side -f web.yaml", &["serverside-applied"])])
         .await;
     kubectl.write("web.yaml", &MANIFEST.replace("penstock", "other"));
-    let (success, output) = kubectl
-        .run("apply --server-side --field-manager=me -f web.yaml")
-        .await;
-    assert!(
-        !success && output.contains("conflict with \"kubectl\""),
-        "{output}"
-    );
     kubectl
-        .expect(
-            "apply --server-side --field-manager=me --force-conflicts -f web.yaml",
-            &["serverside-applied"],
+        .refuse(
+            "apply --server-side --field-manager=me -f web.yaml",
+            "conflict with \"kubectl\"",
         )
         .await;
     kubectl
-        .expect(
-            "get ing web -n shop -o yaml --show-managed-fields",
-            &["manager: me", "ingressClassName: other"],
-        )
+        .expect(&[
+            (
+                "apply --server-side --field-manager=me --force-conflicts -f web.yaml",
+                &["serverside-applied"],
+            ),
+            (
+                "get ing web -n shop -o yaml --show-managed-fields",
+                &["manager: me", "ingressClassName: other"],
+            ),
+        ])
         .await;
     kubectl.end().await;
 }
@@ -334,18 +305,16 @@ async fn faults_in_a_file_are_named() {
         return;
     };
     kubectl.write("web.yaml", &MANIFEST.replace("pathType", "pathTypo"));
-    let (success, output) = kubectl.run("apply -f web.yaml").await;
-    assert!(!success, "{output}");
-    assert!(
-        output.contains("spec.rules[0].http.paths[0].pathT"),
-        "{output}"
-    );
+    kubectl
+        .refuse("apply -f web.yaml", "spec.rules[0].http.paths[0].pathT")
+        .await;
     kubectl.write("web.yaml", &MANIFEST.replace("port: 80", "port: 80000"));
-    let (success, output) = kubectl.run("apply -f web.yaml").await;
-    assert!(
-        !success && output.contains("spec.ports[0].port: Invalid value: 80000"),
-        "{output}"
-    );
+    kubectl
+        .refuse(
+            "apply -f web.yaml",
+            "spec.ports[0].port: Invalid value: 80000",
+        )
+        .await;
     kubectl.end().await;
 }
 
@@ -355,7 +324,7 @@ async fn changes_are_followed() {
         return;
     };
     kubectl.write("web.yaml", MANIFEST);
-    kubectl.expect("apply -f web.yaml", &[]).await;
+    kubectl.expect(&[("apply -f web.yaml", &[])]).await;
     let mut child = kubectl
         .command("get ing -n shop --watch")
         .stdout(Stdio::piped())
@@ -369,7 +338,9 @@ async fn changes_are_followed() {
     assert!(next().await.starts_with("NAME"));
     assert!(next().await.contains("a.example"));
     kubectl.write("web.yaml", &MANIFEST.replace("a.example", "b.example"));
-    kubectl.expect("apply -f web.yaml", &["configured"]).await;
+    kubectl
+        .expect(&[("apply -f web.yaml", &["configured"])])
+        .await;
     assert!(next().await.contains("b.example"));
     kubectl.end().await;
 }
