@@ -39,9 +39,9 @@ impl BudgetedIo {
             self.budget.refill(Instant::now().into_std());
         }
         if let Err(end) = self.budget.scan(&buf.filled()[start..]) {
-            tracing::debug!("a client floods its HTTP/2 connection");
+            tracing::debug!("a client floods its HTTP/2 connection, or pushes");
             buf.set_filled(start + end);
-            self.poison = Some(FrameBudget::POISON);
+            self.poison = Some(self.budget.poison());
             // Nothing at all would look like the end of the stream.
             self.give_poison(buf);
         }

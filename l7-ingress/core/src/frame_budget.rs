@@ -32,12 +32,15 @@ pub struct FrameBudget {
     seen: usize,
     /// Bytes of the present frame, or of the preface, that are to come.
     payload: usize,
+    /// The present frame, or one before it, is PUSH_PROMISE.
+    promised: bool,
 }
 
 impl FrameBudget {
-    /// What the parser may be given at the end of a frame when the budget is exhausted: more CONTINUATION than any
-    /// parser takes, which it answers with GOAWAY and `ENHANCE_YOUR_CALM`.
-    pub const POISON: &'static [u8] = &poison();
+    /// More CONTINUATION than any parser takes, which it answers with GOAWAY and `ENHANCE_YOUR_CALM`.
+    const TOO_MUCH: &'static [u8] = &endless_head();
+    /// DATA on stream 0, or where CONTINUATION is due, which it answers with GOAWAY and `PROTOCOL_ERROR`.
+    const OUT_OF_PLACE: &'static [u8] = &[0; HEAD];
 
     /// A full budget for a connection that begins with `preface` bytes.
     #[must_use]
@@ -49,6 +52,7 @@ impl FrameBudget {
             head: [0; HEAD],
             seen: 0,
             payload: preface,
+            promised: false,
         }
     }
 
@@ -83,14 +87,15 @@ impl FrameBudget {
     /// Reads on; the bytes may be cut anywhere.
     ///
     /// # Errors
-    /// Where the frame ends that exhausts the budget.
+    /// Where the frame ends that exhausts the budget, or that is PUSH_PROMISE: no client may send it (RFC 9113 §8.4),
+    /// and h2 notices only at the end of its field block, which need not come.
     pub fn scan(&mut self, bytes: &[u8]) -> Result<(), usize> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let skipped = self.payload.min(rest.len());
             self.payload = self.payload.saturating_sub(skipped);
             rest = rest.get(skipped..).unwrap_or_default();
-            if self.left == 0 && self.payload == 0 && self.seen == 0 {
+            if self.is_over() && self.seen == 0 {
                 return Err(bytes.len().saturating_sub(rest.len()));
             }
             let needed = HEAD.saturating_sub(self.seen).min(rest.len());
@@ -103,12 +108,27 @@ impl FrameBudget {
             if self.seen == HEAD {
                 self.seen = 0;
                 self.charge();
-                if self.left == 0 && self.payload == 0 {
+                if self.is_over() {
                     return Err(bytes.len().saturating_sub(rest.len()));
                 }
             }
         }
         Ok(())
+    }
+
+    /// What the parser may be given, in place of what follows, to end the connection.
+    #[must_use]
+    pub const fn poison(&self) -> &'static [u8] {
+        if self.promised {
+            Self::OUT_OF_PLACE
+        } else {
+            Self::TOO_MUCH
+        }
+    }
+
+    /// Whether nothing may follow; not before the end of a frame.
+    const fn is_over(&self) -> bool {
+        (self.left == 0 || self.promised) && self.payload == 0
     }
 
     /// A frame's head is complete.
@@ -130,6 +150,10 @@ impl FrameBudget {
             9 => 0,
             3 => RESET,
             4 => SETTINGS,
+            5 => {
+                self.promised = true;
+                0
+            }
             _ => 1,
         };
         self.left = self.left.saturating_sub(cost);
@@ -137,7 +161,7 @@ impl FrameBudget {
 }
 
 /// HEADERS that do not end, and many CONTINUATION frames, all without content, on stream 1.
-const fn poison() -> [u8; HEAD * 17] {
+const fn endless_head() -> [u8; HEAD * 17] {
     let mut bytes = [0; HEAD * 17];
     let mut chunks: &mut [u8] = &mut bytes;
     let mut kind = 1;
@@ -216,9 +240,17 @@ mod tests {
 
     #[test]
     fn the_poison_is_one_head_that_does_not_end() {
-        let mut kinds = FrameBudget::POISON.chunks(HEAD).map(|frame| frame[3]);
+        let mut kinds = FrameBudget::TOO_MUCH.chunks(HEAD).map(|frame| frame[3]);
         assert_eq!(kinds.next(), Some(1));
         assert_eq!(kinds.collect::<Vec<_>>(), [9; 16]);
+    }
+
+    #[test]
+    fn a_promise_is_the_last_frame() {
+        let mut budget = FrameBudget::new(0, Instant::now());
+        let bytes = [frame(6, 8), frame(5, 5), frame(6, 8)].concat();
+        assert_eq!(budget.scan(&bytes), Err(17 + 14));
+        assert_eq!(budget.poison(), FrameBudget::OUT_OF_PLACE);
     }
 
     proptest! {

@@ -20,6 +20,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -55,8 +57,12 @@ pub(super) async fn serve(
             let taking = Rc::<Taking>::default();
             begun.set(Some(Rc::clone(&taking)));
             async move {
-                let response = forward::answer(&worker, &client, request).await?;
-                Ok::<_, std::convert::Infallible>(response.map(|body| TimedBody { body, taking }))
+                if has_outer_space(request.headers()) {
+                    worker.metrics.bad_requests.add(1);
+                    return Err(h2::Error::from(Reason::PROTOCOL_ERROR));
+                }
+                let Ok(response) = forward::answer(&worker, &client, request).await;
+                Ok(response.map(|body| TimedBody { body, taking }))
             }
         })
     };
@@ -90,6 +96,16 @@ pub(super) async fn serve(
     })
     .await?;
     Ok(())
+}
+
+/// Whether a value begins or ends with white space, which makes a request malformed (RFC 9113 §8.2.1); `h2` looks at
+/// the other characters.
+fn has_outer_space(fields: &HeaderMap) -> bool {
+    let space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    fields.values().any(|value| {
+        let value = value.as_bytes();
+        space(value.first()) || space(value.last())
+    })
 }
 
 /// Runs streams on the worker's own thread, and gives up those whose client takes nothing.
