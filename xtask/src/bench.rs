@@ -12,6 +12,8 @@ mod scenario;
 mod stats;
 mod sut;
 
+pub(crate) use sut::free_ports;
+
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};

@@ -43,11 +43,12 @@ struct Seen<'a> {
     pod: &'a str,
 }
 
-/// Binds `address` and serves for as long as the runtime lives.
-pub(crate) async fn start(address: SocketAddr, identity: Identity) -> Result<()> {
+/// Binds `address` and serves for as long as the runtime lives; says where.
+pub(crate) async fn start(address: SocketAddr, identity: Identity) -> Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
     tokio::spawn(accept(listener, Arc::new(identity)));
-    Ok(())
+    Ok(address)
 }
 
 async fn accept(listener: TcpListener, identity: Arc<Identity>) {

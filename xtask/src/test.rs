@@ -3,6 +3,7 @@
 //! A test that cannot run where it is prints a line that starts with `skipped: ` and returns; it is
 //! counted as skipped and its reason is shown.
 
+mod httpwg;
 mod libtest;
 mod nextest;
 
@@ -44,6 +45,14 @@ struct Tally {
 }
 
 impl Tally {
+    /// A lane that cannot run here.
+    fn skipping(why: &str) -> Self {
+        Self {
+            skipped: vec![why.to_owned()],
+            ..Self::default()
+        }
+    }
+
     /// A lane that did not come as far as its tests.
     fn broken() -> Self {
         Self {
@@ -65,6 +74,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     // Where nothing builds, the doc tests would say the same once more.
     if tally.passed > 0 {
         tally.add(libtest::run(&["--doc"])?);
+        tally.add(httpwg::run()?);
     }
     println!();
     for why in &tally.skipped {

@@ -222,7 +222,7 @@ fn pinned(cpus: &str, program: &str) -> Command {
 }
 
 /// Ports that nobody listens on; all are held until the last is known, so that they differ.
-pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut listeners = Vec::new();
     for _ in 0..N {
         listeners.push(TcpListener::bind("127.0.0.1:0").context("a free port")?);
