@@ -1,6 +1,9 @@
 //! Bodies on their way through: the client's to a backend, a backend's to the client.
 
+mod buffer;
+
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -14,6 +17,9 @@ use tokio::time::Instant;
 use crate::record::Record;
 use crate::upstream::{Exchange, ExchangeError, InFlight};
 use crate::watchdog::Watchdog;
+
+pub(crate) use buffer::Budget;
+use buffer::Buffer;
 
 /// Why a request body did not arrive. The client is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +44,8 @@ pub(crate) struct RequestBody {
     received: Rc<Cell<u64>>,
     /// How many bytes there may be.
     limit: u64,
+    /// What was read before an endpoint was contacted.
+    buffer: Option<Box<Buffer>>,
 }
 
 impl RequestBody {
@@ -53,6 +61,7 @@ impl RequestBody {
             watchdog,
             received,
             limit: u64::MAX,
+            buffer: None,
         }
     }
 
@@ -72,21 +81,62 @@ impl RequestBody {
             watchdog,
             received: Rc::default(),
             limit: u64::MAX,
+            buffer: None,
         }
     }
 
-    /// Whether any of it was taken: then the request cannot be sent a second time.
+    /// Whether some of it is gone: then the request cannot be sent a second time.
     pub(crate) fn is_touched(&self) -> bool {
-        self.received.get() > 0
+        match &self.buffer {
+            Some(buffer) => buffer.is_overrun,
+            None => self.received.get() > 0,
+        }
     }
-}
 
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = RequestBodyError;
+    /// Reads it into memory, all of it if it fits into what is left of `budget`.
+    ///
+    /// # Errors
+    /// When the client does not send it, or too much of it.
+    pub(crate) async fn buffer(&mut self, budget: &Rc<Budget>) -> Result<(), RequestBodyError> {
+        let mut buffer = Box::new(Buffer::new(Rc::clone(budget)));
+        while !buffer.is_full() {
+            let frame = poll_fn(|cx| self.poll_incoming(cx)).await.transpose()?;
+            match frame.map(Frame::into_data) {
+                Some(Ok(data)) => buffer.push(data),
+                Some(Err(frame)) => buffer.trailers = frame.into_trailers().ok(),
+                None => {
+                    self.incoming = None;
+                    break;
+                }
+            }
+        }
+        self.buffer = Some(buffer);
+        Ok(())
+    }
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+    /// Begins anew, if nothing of it is gone.
+    pub(crate) fn rewind(&mut self) {
+        if let Some(buffer) = self.buffer.as_mut().filter(|buffer| !buffer.is_overrun) {
+            buffer.next = 0;
+        }
+    }
+
+    /// Another one that is the same; `None` if the client has still to send some of it.
+    pub(crate) fn replica(&self) -> Option<Self> {
+        if self.incoming.is_some() {
+            return None;
+        }
+        let mut replica = Self::empty();
+        replica.received = Rc::clone(&self.received);
+        replica.buffer = self
+            .buffer
+            .as_ref()
+            .map(|buffer| Box::new(buffer.replica()));
+        Some(replica)
+    }
+
+    fn poll_incoming(
+        &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let Some(incoming) = &mut self.incoming else {
@@ -110,16 +160,44 @@ impl Body for RequestBody {
         }
         Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError::Client)))
     }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        if let Some(frame) = self.buffer.as_mut().and_then(|buffer| buffer.take()) {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let frame = ready!(self.poll_incoming(cx));
+        if let (Some(_), Some(buffer)) = (&frame, &mut self.buffer) {
+            buffer.is_overrun = true;
+        }
+        Poll::Ready(frame)
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+        self.buffer
+            .as_ref()
+            .is_none_or(|buffer| buffer.is_drained())
+            && self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let empty = || SizeHint::with_exact(0);
-        self.incoming
+        let rest = self
+            .incoming
             .as_ref()
-            .map_or_else(empty, Incoming::size_hint)
+            .map_or_else(empty, Incoming::size_hint);
+        match (&self.buffer, rest.exact()) {
+            (None, _) => rest,
+            (Some(buffer), Some(rest)) => SizeHint::with_exact(buffer.left() + rest),
+            (Some(_), None) => SizeHint::default(),
+        }
     }
 }
 

@@ -158,7 +158,7 @@ impl Server {
             settings: Arc::clone(&proxy),
             table: Arc::clone(&table),
             tls: Arc::clone(&tls),
-            connector: Connector::new(&provider, args.proxy.proxy_connect_timeout),
+            connector: Connector::new(&provider),
             listeners,
             metrics: metrics.worker(index),
             log: log.handle(args.proxy.access_log, metrics.worker(index)),

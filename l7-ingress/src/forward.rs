@@ -2,18 +2,22 @@
 
 mod attempt;
 mod outgoing;
+mod session;
+mod tries;
 mod tunnel;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HOST, HeaderValue, SERVER};
+use http::header::{CONNECTION, HOST, HeaderValue, SERVER, SET_COOKIE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use l7_ingress_core::filter::{self, Facts};
 use l7_ingress_core::forwarded::Forwarded;
+use l7_ingress_core::upstream::Condition;
 use l7_ingress_core::{Resolution, Route, host, path};
 use tokio::time::Instant;
 
@@ -21,11 +25,13 @@ use crate::body::{RequestBody, ResponseBody};
 use crate::client::Client;
 use crate::record::Record;
 use crate::reply::Reply;
-use crate::upstream::Peer;
+use crate::upstream::Patience;
 use crate::worker::Worker;
 
 use attempt::Answer;
 use outgoing::Outgoing;
+use session::Session;
+use tries::Tries;
 
 /// Answers a request, in one way or another.
 ///
@@ -55,7 +61,10 @@ pub(crate) async fn answer(
                 route: &route,
                 told,
             };
-            job.forward(&mut body, upgrade, &mut record).await
+            match job.read_ahead(body.as_mut(), upgrade.is_some()).await {
+                Ok(()) => job.forward(&mut body, upgrade, &mut record).await,
+                Err(reply) => Err(reply),
+            }
         }
         Err(reply) => Err(reply),
     };
@@ -143,6 +152,7 @@ fn route<'h>(
         return Err(Reply::Filtered(Box::new(answer)));
     }
     let told = Told {
+        session: Session::new(&route.policy.upstream, &facts),
         host: authority,
         forwarded,
     };
@@ -183,9 +193,51 @@ struct Told<'r> {
     /// The host as the client wrote it.
     host: &'r str,
     forwarded: Forwarded<'r>,
+    session: Session,
 }
 
 impl Job<'_> {
+    /// Reads the body before an endpoint is contacted, where that is asked for.
+    async fn read_ahead(
+        &self,
+        body: Option<&mut RequestBody>,
+        upgrades: bool,
+    ) -> Result<(), Reply> {
+        let upstream = &self.route.policy.upstream;
+        let Some(body) = body.filter(|body| !upgrades && !body.is_end_stream()) else {
+            return Ok(());
+        };
+        let has_length = body.size_hint().exact().is_some();
+        if upstream.buffers_requests || upstream.is_http10 && !has_length {
+            body.buffer(&self.worker.buffered).await?;
+        }
+        // HTTP/1.0 has no chunks.
+        match upstream.is_http10 && body.size_hint().exact().is_none() {
+            true => Err(Reply::BodyTooLong),
+            false => Ok(()),
+        }
+    }
+
+    /// How long an endpoint may take.
+    fn patience(&self) -> Patience {
+        let all = self.worker.settings.upstream;
+        let own = &self.route.policy.upstream;
+        Patience {
+            connect: own.timeouts.connect.unwrap_or(all.connect),
+            read: own.timeouts.read.unwrap_or(all.read),
+            send: own.timeouts.send.unwrap_or(all.send),
+            head: own
+                .response_head
+                .map_or(all.head, |head| head.max(all.head)),
+        }
+    }
+
+    /// Whether it may be executed twice.
+    fn is_repeatable(&self) -> bool {
+        let retry = &self.route.policy.upstream.retry;
+        self.head.method.is_idempotent() || retry.on.holds(Condition::NonIdempotent)
+    }
+
     /// Tries endpoints until one answers, as often as it is safe to.
     async fn forward(
         &self,
@@ -193,36 +245,51 @@ impl Job<'_> {
         upgrade: Option<OnUpgrade>,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Reply> {
-        let group = self
-            .worker
-            .upstreams
-            .group(&self.route.backend, record.started);
+        let backend = &self.route.backend;
+        let group = self.worker.upstreams.group(
+            backend,
+            backend.protocol(record.client.tls),
+            record.started,
+        );
         let outgoing = Outgoing::new(self, body.as_ref(), upgrade.is_some());
         if let Some(line) = &mut record.line {
             line.request_id = outgoing.request_id().into();
         }
         let limit = self.route.policy.body_limit.unwrap_or(u64::MAX);
-        let mut tried: Vec<Rc<Peer>> = Vec::new();
+        let mut tries = Tries::new(self, &group, record.started);
+        let mut session = self.told.session;
         let mut last = None;
         let mut now = record.started;
-        while let Some(peer) = group.pick(&tried, now) {
-            match attempt::run(&outgoing, &peer, body, (record, now)).await {
-                Ok(answer) => return Ok(self.finish(answer, upgrade)),
+        while let Some(peer) = tries.next(&group, session.choice, now) {
+            let spare = tries.spare(body.as_ref());
+            let tried = attempt::run(&outgoing, &peer, body, (record, now)).await;
+            match tried {
+                Ok(answer) if spare.is_some() && tries.goes_on_after(answer.status, answer.at) => {
+                    now = answer.at;
+                    *body = spare;
+                    tries.answered(peer);
+                }
+                Ok(answer) => {
+                    let cookie = session.cookie(self, &group, &peer);
+                    return Ok(self.finish(answer, upgrade, cookie));
+                }
                 Err(failure) => {
                     now = Instant::now();
                     if failure.blames_endpoint() && record.request_bytes.get() <= limit {
                         peer.failed(now);
                     }
-                    tried.push(peer);
-                    let again = tried.len() < self.worker.settings.tries
-                        && failure.may_repeat(&self.head.method, body.as_ref());
+                    tries.failed(peer);
+                    let again = tries.goes_on(&failure, body.as_ref(), now);
                     last = Some(failure);
                     if !again {
                         break;
                     }
-                    self.worker.metrics.retries.add(1);
                 }
             }
+            if let Some(affinity) = &self.route.policy.upstream.affinity {
+                session.failed(affinity, &group, tries.tried());
+            }
+            self.worker.metrics.retries.add(1);
         }
         Err(match last {
             // Over HTTP/2 the cause is lost on the way.
@@ -233,7 +300,12 @@ impl Job<'_> {
     }
 
     /// Makes the client's response of an endpoint's.
-    fn finish(&self, answer: Answer, upgrade: Option<OnUpgrade>) -> Response<ResponseBody> {
+    fn finish(
+        &self,
+        answer: Answer,
+        upgrade: Option<OnUpgrade>,
+        cookie: Option<HeaderValue>,
+    ) -> Response<ResponseBody> {
         let mut response = Response::new(answer.body);
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
@@ -243,8 +315,11 @@ impl Job<'_> {
                 .headers_mut()
                 .insert(SERVER, HeaderValue::from_static("penstock"));
         }
+        if let Some(cookie) = cookie {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
         if let (Some(tunnel), Some(upgrade)) = (answer.tunnel, upgrade) {
-            let limit = self.worker.settings.upstream.read;
+            let limit = self.patience().read;
             tunnel::start(self.worker, tunnel, upgrade, limit);
         }
         response

@@ -4,7 +4,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, SERVER};
 use http::{Response, StatusCode};
 use l7_ingress_core::filter::Answer;
 
-use crate::body::ResponseBody;
+use crate::body::{RequestBodyError, ResponseBody};
 
 /// Why the proxy answers for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,16 @@ impl Reply {
             }
         }
         response
+    }
+}
+
+impl From<RequestBodyError> for Reply {
+    fn from(error: RequestBodyError) -> Self {
+        match error {
+            RequestBodyError::Timeout => Self::RequestTimeout,
+            RequestBodyError::Client(_) => Self::BadRequest,
+            RequestBodyError::TooLong => Self::BodyTooLong,
+        }
     }
 }
 

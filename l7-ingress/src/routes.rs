@@ -54,7 +54,7 @@ fn show(route: &Route) -> Shown<'_> {
         field: &route.field,
         service: route.backend.service.to_string(),
         port: route.backend.port.to_string(),
-        protocol: format!("{:?}", route.backend.protocol),
+        protocol: format!("{:?}", route.backend.manner.protocol),
         https_redirect: route.https_redirect.map(|status| status.as_u16()),
         resolution: match endpoints.resolution {
             Resolution::Slices => "EndpointSlices",

@@ -436,6 +436,9 @@ impl Http2Limits {
     }
 }
 
+/// Bytes of a response's head; proxy-buffer-size may ask for more.
+const LONGEST_RESPONSE_HEAD: usize = 64 * 1024;
+
 /// Bytes of a request target; longer ones are answered 414.
 const MAX_TARGET: usize = 16 * 1024;
 
@@ -464,6 +467,8 @@ impl ProxySettings {
             }),
             forwarding: Forwarding::new(args, https),
             upstream: Patience {
+                connect: args.proxy_connect_timeout,
+                head: LONGEST_RESPONSE_HEAD,
                 read: args.proxy_read_timeout,
                 send: args.proxy_send_timeout,
             },

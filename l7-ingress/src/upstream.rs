@@ -10,10 +10,12 @@ mod peer;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use l7_ingress_core::upstream::{Choice, Key, Number};
 use l7_ingress_core::{Backend, BackendId, BackendProtocol, Balance, EndpointSet};
 use tokio::time::Instant;
 
@@ -27,7 +29,7 @@ pub(crate) use peer::{InFlight, KeepAlive, Peer};
 pub(crate) struct Upstreams {
     keep_alive: KeepAlive,
     all_idle: Rc<Cell<usize>>,
-    groups: RefCell<HashMap<BackendId, Rc<Group>, RandomState>>,
+    groups: RefCell<HashMap<(BackendId, BackendProtocol), Rc<Group>, RandomState>>,
     /// Backends that share an endpoint share its connections, latency and health.
     peers: RefCell<HashMap<(SocketAddr, BackendProtocol), Weak<Peer>, RandomState>>,
 }
@@ -52,29 +54,34 @@ impl Upstreams {
         }
     }
 
-    /// The peers of `backend`, as of its endpoints now.
-    pub(crate) fn group(&self, backend: &Arc<Backend>, now: Instant) -> Rc<Group> {
+    /// The peers of `backend` that are spoken to in `protocol`, as of its endpoints now.
+    pub(crate) fn group(
+        &self,
+        backend: &Arc<Backend>,
+        protocol: BackendProtocol,
+        now: Instant,
+    ) -> Rc<Group> {
         let endpoints = backend.endpoints();
-        if let Some(group) = self.groups.borrow().get(&backend.id) {
+        if let Some(group) = self.groups.borrow().get(&(backend.id, protocol)) {
             if !Arc::ptr_eq(&group.endpoints.borrow(), &endpoints) {
-                *group.peers.borrow_mut() = self.peers_of(&endpoints, backend.protocol, now);
+                *group.peers.borrow_mut() = self.peers_of(&endpoints, protocol, now);
                 *group.endpoints.borrow_mut() = Arc::clone(&endpoints);
             }
             return Rc::clone(group);
         }
-        let peers = self.peers_of(&endpoints, backend.protocol, now);
+        let peers = self.peers_of(&endpoints, protocol, now);
         // Workers and replicas that start together must not all turn to the first endpoint.
         let turn = Cell::new(fastrand::usize(..peers.len().max(1)));
         let group = Rc::new(Group {
             backend: Arc::downgrade(backend),
-            balance: backend.balance,
+            balance: backend.manner.balance,
             endpoints: RefCell::new(Arc::clone(&endpoints)),
             peers: RefCell::new(peers),
             turn,
         });
         self.groups
             .borrow_mut()
-            .insert(backend.id, Rc::clone(&group));
+            .insert((backend.id, protocol), Rc::clone(&group));
         group
     }
 
@@ -128,7 +135,65 @@ impl Upstreams {
 
 impl Group {
     /// The next endpoint to try, none of `tried`.
-    pub(crate) fn pick(&self, tried: &[Rc<Peer>], now: Instant) -> Option<Rc<Peer>> {
+    pub(crate) fn pick(
+        &self,
+        choice: Choice,
+        tried: &[Rc<Peer>],
+        now: Instant,
+    ) -> Option<Rc<Peer>> {
+        match choice {
+            Choice::Any => self.next(tried, now),
+            Choice::Key(key) => self.subset(key, NonZeroUsize::MIN, tried, now),
+            Choice::Subset(key, size) => self.subset(key, size, tried, now),
+            Choice::Endpoint(number) => {
+                let own = self
+                    .find(number)
+                    .filter(|own| !balance::contains(tried, own));
+                own.or_else(|| self.next(tried, now))
+            }
+        }
+    }
+
+    /// How many endpoints there are.
+    pub(crate) fn len(&self) -> usize {
+        self.peers.borrow().len()
+    }
+
+    /// The endpoint of this number.
+    pub(crate) fn find(&self, number: Number) -> Option<Rc<Peer>> {
+        let peers = self.peers.borrow();
+        peers.iter().find(|peer| peer.number == number).cloned()
+    }
+
+    /// The endpoint of this key.
+    pub(crate) fn owner(&self, key: Key) -> Option<Rc<Peer>> {
+        let peers = self.peers.borrow();
+        balance::heaviest(&peers, key, NonZeroUsize::MIN, |_| false).pop()
+    }
+
+    /// A random one of the `size` that weigh most for `key`; the next in weight when all of these were tried.
+    fn subset(
+        &self,
+        key: Key,
+        size: NonZeroUsize,
+        tried: &[Rc<Peer>],
+        now: Instant,
+    ) -> Option<Rc<Peer>> {
+        let peers = self.peers.borrow();
+        let was_tried = |peer: &Rc<Peer>| balance::contains(tried, peer);
+        let mut own = balance::heaviest(&peers, key, size, |_| false);
+        own.retain(|peer| !was_tried(peer));
+        // What a key is for is worth a try even if it failed lately: its session is there.
+        if size.get() > 1 && own.iter().any(|peer| !peer.is_ejected(now)) {
+            own.retain(|peer| !peer.is_ejected(now));
+        }
+        match own.len() {
+            0 => balance::heaviest(&peers, key, NonZeroUsize::MIN, was_tried).pop(),
+            left => Some(own.swap_remove(fastrand::usize(..left))),
+        }
+    }
+
+    fn next(&self, tried: &[Rc<Peer>], now: Instant) -> Option<Rc<Peer>> {
         let peers = Rc::clone(&self.peers.borrow());
         match self.balance {
             Balance::RoundRobin => {

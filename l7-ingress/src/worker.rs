@@ -27,6 +27,7 @@ use tokio::time::{Instant, interval};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::access_log::AccessLog;
+use crate::body::Budget;
 use crate::listen::{self, Listeners};
 use crate::metrics::{Sample, Series, WorkerMetrics};
 use crate::settings::ProxySettings;
@@ -62,6 +63,8 @@ pub(crate) struct Worker {
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) log: AccessLog,
     pub(crate) tls: Arc<ServerConfig>,
+    /// What is held of request bodies.
+    pub(crate) buffered: Rc<Budget>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     series: RefCell<SeriesCache>,
     connections: Cell<usize>,
@@ -88,6 +91,7 @@ impl Worker {
             metrics: seed.metrics,
             log: seed.log,
             tls: seed.tls,
+            buffered: Rc::default(),
             table: RefCell::new(Cache::new(seed.table)),
             series: RefCell::default(),
             connections: Cell::new(0),

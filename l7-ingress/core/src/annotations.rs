@@ -3,12 +3,13 @@
 mod catalogue;
 mod reader;
 mod redirect;
+mod upstream;
 
 use std::sync::Arc;
 
 use self::reader::Reader;
 use crate::filter::Policy;
-use crate::{BackendProtocol, Settings};
+use crate::{BackendProtocol, Balance, Settings};
 
 pub use catalogue::{Known, Support, catalogue};
 pub use reader::size;
@@ -18,6 +19,11 @@ pub(crate) use reader::{Effect, Fault};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Annotations {
     pub(crate) backend_protocol: Option<BackendProtocol>,
+    /// Whether TLS is spoken to endpoints where clients speak it.
+    pub(crate) follows_scheme: bool,
+    pub(crate) balance: Option<Balance>,
+    /// Whether the Service's own address stands for its endpoints.
+    pub(crate) service_upstream: bool,
     pub(crate) ssl_redirect: Option<bool>,
     pub(crate) force_ssl_redirect: Option<bool>,
     pub(crate) policy: Arc<Policy>,
@@ -47,7 +53,9 @@ impl Annotations {
             return (values, Vec::new());
         }
         let mut reader = Reader::new(annotations, settings);
-        values.backend_protocol = protocol(&mut reader);
+        (values.backend_protocol, values.follows_scheme) = protocol(&mut reader);
+        values.balance = upstream::balance(&mut reader);
+        values.service_upstream = reader.boolean("service-upstream").unwrap_or_default();
         values.ssl_redirect = reader.boolean("ssl-redirect");
         values.force_ssl_redirect = reader.boolean("force-ssl-redirect");
         let policy = policy(&mut reader, &settings.policy);
@@ -69,23 +77,23 @@ fn policy(reader: &mut Reader<'_>, default: &Policy) -> Policy {
     if let Some(keep) = reader.boolean("preserve-trailing-slash") {
         policy.keep_trailing_slash = keep;
     }
+    policy.upstream = upstream::read(reader, &default.upstream);
     policy
 }
 
-fn protocol(reader: &mut Reader<'_>) -> Option<BackendProtocol> {
+/// What is spoken, and whether that is with TLS where clients do.
+fn protocol(reader: &mut Reader<'_>) -> (Option<BackendProtocol>, bool) {
     const NAME: &str = "backend-protocol";
     const UNSUPPORTED: &str = "UnsupportedAnnotation";
-    let value = reader.text(NAME)?;
-    Some(match value.trim().to_ascii_uppercase().as_str() {
+    let Some(value) = reader.text(NAME) else {
+        return (None, false);
+    };
+    let protocol = match value.trim().to_ascii_uppercase().as_str() {
         "HTTP" => BackendProtocol::Http,
         "HTTPS" => BackendProtocol::Https,
         "GRPC" => BackendProtocol::H2c,
         "GRPCS" => BackendProtocol::H2Tls,
-        "AUTO_HTTP" => {
-            let what = "endpoints do not follow the client's scheme; HTTP is spoken".to_owned();
-            reader.report(NAME, UNSUPPORTED, Effect::Skip, what);
-            BackendProtocol::Http
-        }
+        "AUTO_HTTP" => return (Some(BackendProtocol::Http), true),
         "FCGI" => {
             let what = "FastCGI is not spoken".to_owned();
             reader.report(NAME, UNSUPPORTED, Effect::Refuse, what);
@@ -96,5 +104,6 @@ fn protocol(reader: &mut Reader<'_>) -> Option<BackendProtocol> {
             reader.fault(NAME, Effect::Skip, what);
             BackendProtocol::Http
         }
-    })
+    };
+    (Some(protocol), false)
 }

@@ -40,7 +40,7 @@ use self::users::{IngressId, Users};
 use crate::certificate::{Certificate, SecretData};
 use crate::class::{Classes, IngressClass};
 use crate::table::{Host, Hosts};
-use crate::{Backend, BackendId, BackendProtocol, Ingress, Settings, Table};
+use crate::{Backend, BackendId, Ingress, Manner, Settings, Table};
 
 /// One object as it is now; `None` when it is gone.
 #[derive(Clone, Debug)]
@@ -129,8 +129,7 @@ impl Compiler {
         let not_found = Backend::new(
             BackendId(u64::MAX),
             (ObjectName::new("", ""), PortRef::Number(0)),
-            BackendProtocol::Http,
-            settings.balance,
+            Manner::default(),
             host::not_found(),
         );
         let mut names = Names::default();

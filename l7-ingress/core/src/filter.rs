@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::Route;
 use crate::forwarded::Forwarded;
+use crate::upstream::Upstream;
 
 pub use redirect::Redirect;
 
@@ -23,6 +24,8 @@ pub struct Policy {
     pub redirect: Option<Redirect>,
     /// Whether redirects to HTTPS keep the request's trailing slash.
     pub keep_trailing_slash: bool,
+    /// What is done with endpoints.
+    pub upstream: Upstream,
 }
 
 /// A filter's place in the order of all. What stands first answers first.

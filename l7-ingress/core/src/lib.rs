@@ -19,6 +19,7 @@ pub mod proxy_protocol;
 mod response;
 mod settings;
 mod table;
+pub mod upstream;
 
 pub use annotations::{Known, Support, catalogue, size};
 pub use certificate::SecretData;
@@ -29,5 +30,6 @@ pub use ingress::Ingress;
 pub use response::{BodyDecoder, Chunked, Piece, ResponseError, ResponseHead, response_head};
 pub use settings::{DefaultBackend, Settings};
 pub use table::{
-    Backend, BackendId, BackendProtocol, Balance, EndpointSet, PathType, Resolution, Route, Table,
+    Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, PathType, Resolution, Route,
+    Table,
 };

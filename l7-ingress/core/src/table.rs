@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::filter::{Policy, Stages};
 
-pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Resolution};
+pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, Resolution};
 pub(crate) use host::{Host, wildcard_of};
 pub(crate) use hosts::Hosts;
 

@@ -3,14 +3,14 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::HeaderMap;
-use http::{Method, StatusCode};
-use http_body::Body as _;
+use l7_ingress_core::upstream::Condition;
 use l7_ingress_core::{BackendProtocol, ResponseError};
 use tokio::time::{Instant, timeout};
 
 use super::outgoing::Outgoing;
-use crate::body::{RequestBody, RequestBodyError, ResponseBody};
+use crate::body::{RequestBody, ResponseBody};
 use crate::record::{Attempt, Record};
 use crate::reply::Reply;
 use crate::stream::Stream;
@@ -60,11 +60,24 @@ impl Failure {
     }
 
     /// Whether another try cannot execute the request twice, unless executing it twice is the same
-    /// as once (RFC 9110 §9.2.2), and nothing of its body is lost.
-    pub(super) fn may_repeat(&self, method: &Method, body: Option<&RequestBody>) -> bool {
+    /// as once (RFC 9110 §9.2.2) or asked for, and nothing of its body is lost.
+    pub(super) fn may_repeat(&self, is_repeatable: bool, body: Option<&RequestBody>) -> bool {
         self.blames_endpoint()
             && body.is_some_and(|body| !body.is_touched())
-            && (!self.sent || method.is_idempotent())
+            && (!self.sent || is_repeatable)
+    }
+
+    /// What happened, if the endpoint is to blame.
+    pub(super) const fn condition(&self) -> Option<Condition> {
+        Some(match &self.cause {
+            Cause::Http1(ExchangeError::Request(_)) => return None,
+            Cause::Connect(ConnectError::Timeout)
+            | Cause::Http1(ExchangeError::Timeout)
+            | Cause::Timeout => Condition::Timeout,
+            Cause::Http1(ExchangeError::Response(ResponseError::Incomplete)) => Condition::Error,
+            Cause::Http1(ExchangeError::Response(_)) => Condition::InvalidHeader,
+            Cause::Connect(_) | Cause::Http1(_) | Cause::Http2(_) => Condition::Error,
+        })
     }
 
     /// Whether it is the endpoint's fault, and not the client's.
@@ -85,11 +98,7 @@ impl Failure {
             Cause::Connect(ConnectError::Timeout)
             | Cause::Http1(ExchangeError::Timeout)
             | Cause::Timeout => Reply::GatewayTimeout,
-            Cause::Http1(ExchangeError::Request(RequestBodyError::Timeout)) => {
-                Reply::RequestTimeout
-            }
-            Cause::Http1(ExchangeError::Request(RequestBodyError::Client(_))) => Reply::BadRequest,
-            Cause::Http1(ExchangeError::Request(RequestBodyError::TooLong)) => Reply::BodyTooLong,
+            Cause::Http1(ExchangeError::Request(error)) => error.into(),
             Cause::Connect(_) | Cause::Http1(_) | Cause::Http2(_) => Reply::BadGateway,
         }
     }
@@ -137,7 +146,10 @@ struct Try<'t> {
 
 impl Try<'_> {
     async fn connect(&mut self) -> Result<Stream, ConnectError> {
-        let connected = self.worker.connector.connect(self.peer).await;
+        let connected = {
+            let patience = self.outgoing.patience().connect;
+            self.worker.connector.connect(self.peer, patience).await
+        };
         match &connected {
             Ok(_) => self.connected = Some(Instant::now()),
             Err(_) => self.worker.metrics.connect_errors.add(1),
@@ -152,11 +164,11 @@ impl Try<'_> {
         body: &mut Option<RequestBody>,
         in_flight: InFlight,
     ) -> Result<Answer, Failure> {
-        let method = self.outgoing.method();
-        if let Some(connection) = self.peer.checkout(self.started, !method.is_idempotent()) {
+        let is_repeatable = self.outgoing.is_repeatable();
+        if let Some(connection) = self.peer.checkout(self.started, !is_repeatable) {
             match self.exchange(connection, body).await {
                 Err(failure)
-                    if failure.is_closed() && failure.may_repeat(method, body.as_ref()) => {}
+                    if failure.is_closed() && failure.may_repeat(is_repeatable, body.as_ref()) => {}
                 Err(failure) => return Err(failure),
                 Ok(done) => return Ok(done.answer(in_flight)),
             }
@@ -171,7 +183,7 @@ impl Try<'_> {
         mut connection: Box<Connection>,
         body: &mut Option<RequestBody>,
     ) -> Result<Done, Failure> {
-        let patience = self.worker.settings.upstream;
+        let patience = self.outgoing.patience();
         self.outgoing.write(connection.head());
         let mut sending = Sending::new(
             self.outgoing.framing(),
@@ -179,6 +191,7 @@ impl Try<'_> {
         );
         let method = self.outgoing.method();
         let pending = body.as_mut().expect("a request that is tried has its body");
+        pending.rewind();
         let head = connection
             .start(method, &mut sending, pending, patience)
             .await;
@@ -210,11 +223,12 @@ impl Try<'_> {
         in_flight: InFlight,
     ) -> Result<Answer, Failure> {
         let mut connection = self.http2_connection().await?;
-        let sent = body.take().expect("a request that is tried has its body");
-        // Another try needs a body; none is as good as none.
-        *body = sent.is_end_stream().then(RequestBody::empty);
+        let mut sent = body.take().expect("a request that is tried has its body");
+        sent.rewind();
+        // Another try needs a body.
+        *body = sent.replica();
         let request = self.outgoing.request(self.peer, sent);
-        let patience = self.worker.settings.upstream.read;
+        let patience = self.outgoing.patience().read;
         let answered = timeout(patience, connection.send(request)).await;
         let response = match answered {
             Ok(Ok(response)) => response,

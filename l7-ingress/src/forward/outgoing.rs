@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use super::Job;
 use crate::body::RequestBody;
-use crate::upstream::{Framing, Peer, write_field};
+use crate::upstream::{Framing, Patience, Peer, write_field};
 use crate::worker::Worker;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,6 +34,8 @@ trait Fields {
 impl<'r> Outgoing<'r> {
     pub(super) fn new(job: &'r Job<'r>, body: Option<&RequestBody>, upgrades: bool) -> Self {
         let headers = &job.head.headers;
+        // HTTP/1.0 has no Upgrade.
+        let upgrades = upgrades && !job.route.policy.upstream.is_http10;
         let upgrade = upgrades.then(|| headers.get(header::UPGRADE)).flatten();
         let request_id = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
         let random = || fastrand::u128(..);
@@ -52,6 +54,14 @@ impl<'r> Outgoing<'r> {
 
     pub(super) const fn method(&self) -> &'r Method {
         &self.job.head.method
+    }
+
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.job.is_repeatable()
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        self.job.patience()
     }
 
     pub(super) const fn framing(&self) -> Framing {
@@ -78,7 +88,12 @@ impl<'r> Outgoing<'r> {
         out.extend_from_slice(self.method().as_str().as_bytes());
         out.extend_from_slice(b" ");
         out.extend_from_slice(target.as_bytes());
-        out.extend_from_slice(b" HTTP/1.1\r\n");
+        let is_http10 = self.job.route.policy.upstream.is_http10;
+        out.extend_from_slice(if is_http10 {
+            b" HTTP/1.0\r\nconnection: close\r\n"
+        } else {
+            b" HTTP/1.1\r\n"
+        });
         let mut lines = Lines(out);
         lines.text("host", self.host());
         self.fields(&mut lines);

@@ -1,7 +1,9 @@
 //! Chooses an endpoint.
 
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 
+use l7_ingress_core::upstream::{Key, weight};
 use tokio::time::Instant;
 
 use super::peer::Peer;
@@ -57,7 +59,28 @@ fn next(
         .or_else(|| in_turn().next())
 }
 
-fn contains(tried: &[Rc<Peer>], peer: &Rc<Peer>) -> bool {
+/// The `size` peers that weigh most for `key`, the heaviest last, without those to `skip`.
+pub(crate) fn heaviest(
+    peers: &[Rc<Peer>],
+    key: Key,
+    size: NonZeroUsize,
+    skip: impl Fn(&Rc<Peer>) -> bool,
+) -> Vec<Rc<Peer>> {
+    let mut best: Vec<(u64, &Rc<Peer>)> = Vec::with_capacity(size.get().min(peers.len()) + 1);
+    for peer in peers.iter().filter(|peer| !skip(peer)) {
+        let weight = weight(key, peer.number);
+        let place = best.partition_point(|(other, _)| *other < weight);
+        if place > 0 || best.len() < size.get() {
+            best.insert(place, (weight, peer));
+        }
+        if best.len() > size.get() {
+            best.remove(0);
+        }
+    }
+    best.into_iter().map(|(_, peer)| Rc::clone(peer)).collect()
+}
+
+pub(crate) fn contains(tried: &[Rc<Peer>], peer: &Rc<Peer>) -> bool {
     tried.iter().any(|other| Rc::ptr_eq(other, peer))
 }
 

@@ -32,22 +32,19 @@ pub(crate) enum ConnectError {
 /// Makes connections.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    patience: Duration,
     http1: TlsConnector,
     http2: TlsConnector,
 }
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector")
-            .field("patience", &self.patience)
-            .finish_non_exhaustive()
+        f.debug_struct("Connector").finish_non_exhaustive()
     }
 }
 
 impl Connector {
-    /// Connections have to stand after `patience`.
-    pub(crate) fn new(provider: &Arc<CryptoProvider>, patience: Duration) -> Self {
+    /// Does TLS as `provider` does.
+    pub(crate) fn new(provider: &Arc<CryptoProvider>) -> Self {
         let tls = |protocol: &[u8]| {
             let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
                 .with_safe_default_protocol_versions()
@@ -61,15 +58,18 @@ impl Connector {
             TlsConnector::from(Arc::new(config))
         };
         Self {
-            patience,
             http1: tls(b"http/1.1"),
             http2: tls(b"h2"),
         }
     }
 
-    /// Connects to `peer`.
-    pub(crate) async fn connect(&self, peer: &Peer) -> Result<Stream, ConnectError> {
-        timeout(self.patience, self.open(peer))
+    /// Connects to `peer`; the connection has to stand after `patience`.
+    pub(crate) async fn connect(
+        &self,
+        peer: &Peer,
+        patience: Duration,
+    ) -> Result<Stream, ConnectError> {
+        timeout(patience, self.open(peer))
             .await
             .map_err(|_| ConnectError::Timeout)?
     }

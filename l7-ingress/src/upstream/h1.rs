@@ -33,8 +33,6 @@ use crate::body::{RequestBody, RequestBodyError};
 use crate::stream::Stream;
 use crate::watchdog::Watchdog;
 
-/// The longest response head that is accepted; proxy-buffer-size is only a lower bound to it.
-const MAX_HEAD: usize = 64 * 1024;
 /// The most interim responses (1xx) before the response.
 const MAX_INTERIM: u32 = 32;
 /// What one read may take, at first and at most.
@@ -51,13 +49,17 @@ pub(crate) enum Framing {
     Chunked,
 }
 
-/// How long a backend may take between two operations.
+/// How long a backend may take between two operations, and how long what it says may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
+    /// Until its connection stands.
+    pub(crate) connect: Duration,
     /// Between two reads.
     pub(crate) read: Duration,
     /// Between two writes.
     pub(crate) send: Duration,
+    /// The head of a response, in bytes.
+    pub(crate) head: usize,
 }
 
 /// Why an exchange failed.
@@ -241,7 +243,7 @@ impl Connection {
                 Poll::Pending => None,
             };
             loop {
-                while let Some(head) = response_head(&mut self.read, method, MAX_HEAD)? {
+                while let Some(head) = response_head(&mut self.read, method, patience.head)? {
                     let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
                     if switched || !head.status.is_informational() {
                         return Poll::Ready(Ok(head));

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use l7_ingress_core::BackendProtocol;
+use l7_ingress_core::upstream::Number;
 use tokio::time::Instant;
 
 use super::h1::Connection;
@@ -38,6 +39,8 @@ pub(crate) struct KeepAlive {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
+    /// What keys and cookies know it by.
+    pub(crate) number: Number,
     pub(crate) protocol: BackendProtocol,
     /// The address as logs and metrics print it.
     pub(crate) name: Box<str>,
@@ -68,6 +71,7 @@ impl Peer {
     ) -> Self {
         Self {
             address,
+            number: Number::of(address),
             protocol,
             name: address.to_string().into(),
             h2: RefCell::default(),

@@ -2,11 +2,13 @@
 //!
 //! Every case has a host and an Ingress of its own, so that a file needs one proxy. What a case may say is in
 //! [`Case`] and [`Exchange`]; the backend answers with what it was sent, or with what the request's
-//! `x-reply-status` and `x-reply-field` fields ask it for.
+//! `x-reply-status` and `x-reply-field` fields ask it for; with `x-count: NAME`, only the first `x-reply-times` requests
+//! of that name are answered so, and the answer's `x-count` says how many there were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Deserialize;
@@ -38,7 +40,8 @@ struct Case {
     /// Of the Ingress, with the prefix `nginx.ingress.kubernetes.io/` unless they have one.
     #[serde(default)]
     annotations: BTreeMap<String, String>,
-    /// `TYPE PATH SERVICE`; `Prefix / echo` unless said otherwise. There are the Services `echo` and `other`.
+    /// `TYPE PATH SERVICE`; `Prefix / echo` unless said otherwise. There are the Services `echo` and `other`, `trio` of
+    /// three endpoints, `half` with `echo` and an endpoint that refuses, `dead` with the latter alone, and `empty`.
     #[serde(default)]
     paths: Vec<String>,
     /// Whether the host has a certificate.
@@ -69,6 +72,9 @@ struct Exchange {
     /// Fields of the answer; `null` for one that is not there.
     #[serde(default)]
     fields: BTreeMap<String, Option<String>>,
+    /// Parts of fields of the answer.
+    #[serde(default)]
+    has: BTreeMap<String, String>,
     /// A part of the answer's body.
     contains: Option<String>,
     /// What the backend saw: `path`, `method`, `host`, `pod`, `body`.
@@ -113,10 +119,24 @@ async fn every_case_of_every_table_holds() {
 
 /// The cases that do not hold, and why.
 async fn run(table: &Table) -> Vec<(&str, String)> {
-    let (echo, other) = (scripted("echo").await, scripted("other").await);
+    let counts = Counts::default();
+    let (echo, other) = (
+        scripted("echo", &counts).await,
+        scripted("other", &counts).await,
+    );
+    let mut trio = Vec::new();
+    for name in ["one", "two", "three"] {
+        trio.push(scripted(name, &counts).await);
+    }
+    let dead = refusing().await;
     let mut objects = vec![crate::harness::class()];
     objects.extend(served("echo", &[echo.address]));
     objects.extend(served("other", &[other.address]));
+    let all: Vec<_> = trio.iter().map(|backend| backend.address).collect();
+    objects.extend(served("trio", &all));
+    objects.extend(served("half", &[echo.address, dead]));
+    objects.extend(served("dead", &[dead]));
+    objects.extend(served("empty", &[]));
     objects.extend(table.objects.iter().cloned());
     for (number, case) in table.cases.iter().enumerate() {
         objects.extend(case.objects(number));
@@ -216,6 +236,13 @@ impl Exchange {
             |name| answer_field(&answer, name),
             host,
         )?;
+        for (name, part) in &self.has {
+            let part = part.replace("$HOST", host);
+            let got = answer_field(&answer, name).unwrap_or_default();
+            if !got.contains(&part) {
+                return Err(format!("{part:?} is not in the answer's {name}, {got:?}"));
+            }
+        }
         let body = String::from_utf8_lossy(&answer.body);
         if let Some(part) = &self.contains
             && !body.contains(part)
@@ -273,14 +300,41 @@ fn answer_field(answer: &Answer, name: &str) -> Option<String> {
 }
 
 /// Describes the request, with the status and the fields that it asks for.
-async fn scripted(name: &'static str) -> Backend {
-    Backend::http(move |request| async move {
-        let asked = request.headers().clone();
-        let mut response = describe(name.to_owned(), request).await;
-        script(&asked, &mut response);
-        response
+async fn scripted(name: &'static str, counts: &Counts) -> Backend {
+    let counts = Arc::clone(counts);
+    Backend::http(move |request| {
+        let counts = Arc::clone(&counts);
+        async move {
+            let asked = request.headers().clone();
+            let mut response = describe(name.to_owned(), request).await;
+            let count = asked.get("x-count").map(|key| {
+                let mut counts = counts.lock().unwrap();
+                let count = counts.entry(key.clone()).or_default();
+                *count += 1;
+                *count
+            });
+            let times: Option<usize> = asked
+                .get("x-reply-times")
+                .map(|times| times.to_str().unwrap().parse().unwrap());
+            if times.is_none_or(|times| count.unwrap() <= times) {
+                script(&asked, &mut response);
+            }
+            if let Some(count) = count {
+                response.headers_mut().insert("x-count", count.into());
+            }
+            response
+        }
     })
     .await
+}
+
+/// Requests by their `x-count`, over all backends.
+type Counts = Arc<Mutex<HashMap<HeaderValue, usize>>>;
+
+/// An address at which nobody listens.
+async fn refusing() -> std::net::SocketAddr {
+    let backend = Backend::connections(async |tcp| drop(tcp)).await;
+    backend.address
 }
 
 /// `x-reply-status: 404`, `x-reply-field: Name: value`.

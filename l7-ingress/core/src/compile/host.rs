@@ -14,7 +14,7 @@ use super::tls;
 use crate::certificate::Certificate;
 use crate::filter::{Policy, Stages};
 use crate::table::Host;
-use crate::{Backend, EndpointSet, PathType, Resolution, Route, Settings};
+use crate::{Backend, EndpointSet, Manner, PathType, Resolution, Route, Settings};
 
 /// Where a default backend is written.
 pub(super) const DEFAULT_BACKEND: &str = "spec.defaultBackend";
@@ -184,7 +184,10 @@ impl Scope<'_> {
         let wish = Wish {
             port: wanted.port.as_ref(),
             protocol: None,
-            balance: self.settings.balance,
+            manner: Manner {
+                balance: self.settings.balance,
+                ..Manner::default()
+            },
         };
         let (backend, fault) = self.services.acquire(&wanted.service, wish);
         if let Some(fault) = fault {
@@ -205,10 +208,16 @@ impl Scope<'_> {
             namespace: Arc::clone(&ingress.name.namespace),
             name: Arc::clone(&backend.service),
         };
+        let annotations = &ingress.annotations;
         let wish = Wish {
             port: Some(&backend.port),
-            protocol: ingress.annotations.backend_protocol,
-            balance: self.settings.balance,
+            protocol: annotations.backend_protocol,
+            manner: Manner {
+                follows_scheme: annotations.follows_scheme,
+                is_service: annotations.service_upstream,
+                balance: annotations.balance.unwrap_or(self.settings.balance),
+                ..Manner::default()
+            },
         };
         let (shared, fault) = self.services.acquire(&service, wish);
         if let Some(fault) = fault {

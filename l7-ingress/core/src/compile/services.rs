@@ -10,7 +10,7 @@ use model::{
 
 use super::names::Map;
 use super::users::{IngressId, Users};
-use crate::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Resolution};
+use crate::{Backend, BackendId, BackendProtocol, EndpointSet, Manner, Resolution};
 
 /// The Services of the cluster.
 #[derive(Debug, Default)]
@@ -49,7 +49,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) port: Option<&'a PortRef>,
     /// `None` asks the Service's `appProtocol`.
     pub(crate) protocol: Option<BackendProtocol>,
-    pub(crate) balance: Balance,
+    /// All else.
+    pub(crate) manner: Manner,
 }
 
 /// Why a Service cannot be reached as asked.
@@ -173,21 +174,25 @@ impl Services {
         };
         let protocol = wish.protocol.or_else(app_protocol).unwrap_or_default();
         let fault = target.err();
+        let manner = Manner {
+            protocol,
+            ..wish.manner
+        };
         let wanted = |shared: &&mut Shared| {
             let backend = &shared.backend;
-            backend.port == port && backend.protocol == protocol && backend.balance == wish.balance
+            backend.port == port && backend.manner == manner
         };
         if let Some(shared) = entry.backends.iter_mut().find(wanted) {
             shared.routes += 1;
             return (Arc::clone(&shared.backend), fault);
         }
-        let endpoints = entry.endpoints(&port, None);
+        let endpoints = entry.endpoints(&port, manner, None);
         if matches!(endpoints.resolution, Resolution::Dns { .. }) {
             self.external.insert(name.clone());
         }
         let id = BackendId(self.next_id);
         self.next_id += 1;
-        let backend = Backend::new(id, (name, port), protocol, wish.balance, endpoints);
+        let backend = Backend::new(id, (name, port), manner, endpoints);
         let backend = Arc::new(backend);
         entry.backends.push(Shared {
             backend: Arc::clone(&backend),
@@ -337,9 +342,19 @@ impl Entry {
     }
 
     /// The endpoints now; what DNS found stays until the name or the port changes.
-    fn endpoints(&self, port: &PortRef, now: Option<&EndpointSet>) -> EndpointSet {
+    fn endpoints(&self, port: &PortRef, manner: Manner, now: Option<&EndpointSet>) -> EndpointSet {
         match self.target(port) {
             Err(_) => EndpointSet::empty(Resolution::Missing),
+            Ok(Target::Port(port)) if manner.is_service && self.address().is_some() => {
+                EndpointSet {
+                    addresses: self
+                        .address()
+                        .map(|ip| SocketAddr::new(ip, port.number))
+                        .into_iter()
+                        .collect(),
+                    resolution: Resolution::Slices,
+                }
+            }
             Ok(Target::Port(port)) => EndpointSet {
                 addresses: model::endpoints(port, self.slices.iter().map(|(_, slice)| slice))
                     .into_iter()
@@ -364,11 +379,16 @@ impl Entry {
         }
     }
 
+    /// Where the cluster itself balances: a headless Service has no such address.
+    fn address(&self) -> Option<IpAddr> {
+        self.service.as_ref()?.cluster_ips.first().copied()
+    }
+
     fn publish(&self) {
         for shared in &self.backends {
             let backend = &shared.backend;
             let now = backend.endpoints();
-            let next = self.endpoints(&backend.port, Some(&now));
+            let next = self.endpoints(&backend.port, backend.manner, Some(&now));
             if **now != next {
                 backend.publish(next);
             }

@@ -89,7 +89,7 @@ fn write_endpoints(
 
 fn spoken(backend: &Backend) -> &'static str {
     use crate::BackendProtocol::{H2Tls, H2c, Http, Https};
-    match backend.protocol {
+    match backend.manner.protocol {
         Http => "HTTP/1.1",
         Https => "HTTP/1.1 over TLS",
         H2c => "HTTP/2",

@@ -34,6 +34,19 @@ pub enum Balance {
     Ewma,
 }
 
+/// How the endpoints of a [`Backend`] are found, chosen and spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// What is spoken.
+    pub protocol: BackendProtocol,
+    /// Whether HTTPS is spoken instead where the client uses it.
+    pub follows_scheme: bool,
+    /// Whether the Service's own address stands for all endpoints.
+    pub is_service: bool,
+    /// How one is chosen.
+    pub balance: Balance,
+}
+
 /// A Service port that routes lead to. Endpoints sit behind their own swap, so that their churn
 /// never touches routes.
 #[derive(Debug)]
@@ -46,10 +59,8 @@ pub struct Backend {
     pub port: PortRef,
     /// `namespace-service-port`, the name that ingress-nginx's logs use.
     pub upstream_name: Box<str>,
-    /// What is spoken to its endpoints.
-    pub protocol: BackendProtocol,
-    /// How one is chosen.
-    pub balance: Balance,
+    /// How its endpoints are found, chosen and spoken to.
+    pub manner: Manner,
     endpoints: ArcSwap<EndpointSet>,
 }
 
@@ -59,8 +70,7 @@ impl Backend {
     pub fn new(
         id: BackendId,
         (service, port): (ObjectName, PortRef),
-        protocol: BackendProtocol,
-        balance: Balance,
+        manner: Manner,
         endpoints: EndpointSet,
     ) -> Self {
         let upstream_name = format!("{}-{}-{port}", service.namespace, service.name).into();
@@ -70,9 +80,17 @@ impl Backend {
             service,
             port,
             upstream_name,
-            protocol,
-            balance,
+            manner,
             endpoints,
+        }
+    }
+
+    /// What is spoken to endpoints for a client that uses HTTPS, or does not.
+    #[must_use]
+    pub fn protocol(&self, https: bool) -> BackendProtocol {
+        match self.manner.follows_scheme && https {
+            true => BackendProtocol::Https,
+            false => self.manner.protocol,
         }
     }
 

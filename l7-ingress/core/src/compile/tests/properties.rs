@@ -220,7 +220,7 @@ fn describe(table: &Table) -> Vec<String> {
             route.field,
             route.https_redirect,
             backend.upstream_name,
-            backend.protocol,
+            backend.manner.protocol,
             backend.endpoints().as_ref(),
         )
     });

@@ -194,7 +194,7 @@ fn the_protocol_comes_from_the_annotation_else_from_the_service() {
         let world = World::new(&[service, ingress].concat());
         let route = world.table.find("h", "/").unwrap();
         assert_eq!(
-            route.backend.protocol, want,
+            route.backend.manner.protocol, want,
             "{annotation:?} {app_protocol:?}"
         );
         world.check_problems(&[]);
