@@ -9,6 +9,7 @@
 mod bench;
 mod certs;
 mod demo;
+mod docs;
 mod echo;
 mod packages;
 mod probe;
@@ -35,6 +36,8 @@ enum Command {
     Bench(bench::Target),
     /// Run l7-ingress on deploy/demo with backends of its own, until Ctrl-C
     Demo(demo::Args),
+    /// Write the parts of the README that the code knows best
+    Docs(docs::Args),
     /// Run every test that can run here; the last line is `N passed, N failed, N skipped`
     Test,
 }
@@ -53,6 +56,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Bench(target) => bench::run(target, runtime),
         Command::Demo(args) => runtime()?.block_on(demo::run(args)),
+        Command::Docs(args) => docs::run(&args),
         Command::Test => test::run(),
     }
 }

@@ -27,6 +27,7 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::{ConnectionError, Drain, PREFACE};
@@ -121,20 +122,36 @@ where
     F: Future + 'static,
 {
     fn execute(&self, stream: F) {
-        let taking = self.begun.take().unwrap_or_default();
-        let patience = self.patience;
-        tokio::task::spawn_local(async move {
-            let mut stream = pin!(stream);
-            let mut watchdog = Watchdog::default();
-            poll_fn(|cx| {
-                if stream.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-                taking.poll_given_up(cx, &mut watchdog, patience)
-            })
-            .await;
-            // Dropping an unfinished stream resets it, and frees the backend's connection.
+        tokio::task::spawn_local(TimedStream {
+            stream,
+            taking: self.begun.take().unwrap_or_default(),
+            watchdog: Watchdog::default(),
+            patience: self.patience,
         });
+    }
+}
+
+pin_project! {
+    /// A stream that ends when its client has taken nothing for too long: dropping it unfinished resets it,
+    /// and frees the backend's connection. No `async` block: that would hold, and move, the stream twice.
+    struct TimedStream<F> {
+        #[pin]
+        stream: F,
+        taking: Rc<Taking>,
+        watchdog: Watchdog,
+        patience: Duration,
+    }
+}
+
+impl<F: Future> Future for TimedStream<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.stream.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        this.taking.poll_given_up(cx, this.watchdog, *this.patience)
     }
 }
 

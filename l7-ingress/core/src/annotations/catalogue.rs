@@ -30,7 +30,8 @@ pub struct Known {
 
 impl Known {
     /// Whether leaving it out would let somebody in who is meant to stay out.
-    pub(super) fn guards(self) -> bool {
+    #[must_use]
+    pub fn guards(self) -> bool {
         self.name.starts_with("auth-") || GUARDS.contains(&self.name)
     }
 }

@@ -1,0 +1,68 @@
+//! `cargo xtask docs`: writes the parts of the README that the code knows best.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+use l7_ingress_core::{Support, catalogue};
+
+use crate::workspace;
+
+const BEGIN: &str = "<!-- begin: written by cargo xtask docs -->\n";
+const END: &str = "<!-- end: written by cargo xtask docs -->\n";
+
+/// `cargo xtask docs`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Write nothing; exit with 1 if something would be written
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let file = workspace::root().join("README.md");
+    let old = fs::read_to_string(&file).context("README.md")?;
+    let new = replaced(&old, &annotations())?;
+    if old == new {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.check {
+        println!("README.md does not say what the code does; `cargo xtask docs` writes it");
+        return Ok(ExitCode::FAILURE);
+    }
+    fs::write(&file, new).context("README.md")?;
+    println!("written: README.md");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `text` with `part` between the marks.
+fn replaced(text: &str, part: &str) -> Result<String> {
+    let (before, rest) = text.split_once(BEGIN).unwrap_or_default();
+    let (_, after) = rest.split_once(END).unwrap_or_default();
+    ensure!(
+        !before.is_empty() && !after.is_empty(),
+        "the marks are not there"
+    );
+    Ok(format!("{before}{BEGIN}\n{part}\n{END}{after}"))
+}
+
+/// Every annotation and what becomes of it.
+fn annotations() -> String {
+    let mut text = "| annotation | |\n|---|---|\n".to_owned();
+    for known in catalogue() {
+        let words = match known.support {
+            Support::Same => "supported".to_owned(),
+            Support::Differs(how) => format!("differs: {how}"),
+            Support::Useless(why) => format!("accepted, without effect: {why}"),
+            Support::Refused(why) => format!("refused: {why}"),
+            Support::NotYet if known.guards() => {
+                "not yet: refuses its Ingress, which would be open without it".to_owned()
+            }
+            Support::NotYet => "not yet: reported, the Ingress is served without it".to_owned(),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "| `{}` | {words} |", known.name);
+    }
+    text
+}
