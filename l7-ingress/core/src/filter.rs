@@ -1,7 +1,7 @@
 //! What happens to a request before it is passed on: filters, in the order that decides whose answer wins.
 //!
 //! Each filter is a function of what was configured and of the request; what needs more than that (a counter, a
-//! password hash, another server) is a [`Question`] that the proxy answers. Nothing is run on a route that does not
+//! password hash, another server) is a question that the proxy answers. Nothing is run on a route that does not
 //! ask for it: a route knows its [`Stages`].
 
 mod redirect;
