@@ -100,13 +100,14 @@ impl Server {
     /// # Errors
     /// When a flag means nothing or an address cannot be bound.
     pub fn bind(args: RunArgs) -> Result<Self, RunError> {
-        let settings = args.ingress.settings()?;
+        let mut settings = args.ingress.settings()?;
         let workers = args.proxy.workers();
         let mut listeners: Vec<Listeners> = (0..workers).map(|_| Listeners::default()).collect();
         let http = bind(&args.proxy.http, &mut listeners, |worker| &mut worker.http)?;
         let https = bind(&args.proxy.https, &mut listeners, |worker| {
             &mut worker.https
         })?;
+        settings.https_port = https.first().map_or(settings.https_port, SocketAddr::port);
         Ok(Self {
             args,
             settings,

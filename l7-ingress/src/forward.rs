@@ -15,7 +15,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use l7_ingress_core::filter::{self, Facts};
+use l7_ingress_core::filter::{self, Facts, Rewritten};
 use l7_ingress_core::forwarded::Forwarded;
 use l7_ingress_core::upstream::Condition;
 use l7_ingress_core::{Resolution, Route, host, path};
@@ -145,15 +145,20 @@ fn route<'h>(
     let facts = Facts {
         head,
         host: &name,
+        authority,
         path: &path,
+        tls: client.tls,
         forwarded: &forwarded,
     };
     if let Some((_, answer)) = filter::run(route, &facts) {
         return Err(Reply::Filtered(Box::new(answer)));
     }
+    let rewritten =
+        filter::rewrite(route, &facts).map_err(|answer| Reply::Filtered(Box::new(answer)))?;
     let told = Told {
         session: Session::new(&route.policy.upstream, &facts),
         host: authority,
+        rewritten,
         forwarded,
     };
     Ok((Arc::clone(route), told))
@@ -192,6 +197,8 @@ struct Job<'r> {
 struct Told<'r> {
     /// The host as the client wrote it.
     host: &'r str,
+    /// What stands for the target that the client wrote.
+    rewritten: Option<Rewritten>,
     forwarded: Forwarded<'r>,
     session: Session,
 }

@@ -128,6 +128,9 @@ pub struct IngressArgs {
     /// any
     #[arg(long, value_name = "SIZE", default_value = "1m", value_parser = l7_ingress_core::size)]
     pub proxy_body_size: u64,
+    /// Send /path to /path/ with 301 where an Ingress has the latter alone, as nginx does
+    #[arg(long)]
+    pub trailing_slash_redirect: bool,
 }
 
 /// How an endpoint is chosen.
@@ -320,6 +323,7 @@ impl IngressArgs {
                 body_limit: (self.proxy_body_size > 0).then_some(self.proxy_body_size),
                 ..Policy::clone(&defaults.policy)
             }),
+            trailing_slash_redirect: self.trailing_slash_redirect,
             hash_seed: fastrand::u64(..),
             ..defaults
         })

@@ -3,6 +3,7 @@
 mod catalogue;
 mod reader;
 mod redirect;
+mod rewrite;
 mod upstream;
 
 use std::sync::Arc;
@@ -26,6 +27,14 @@ pub(crate) struct Annotations {
     pub(crate) service_upstream: bool,
     pub(crate) ssl_redirect: Option<bool>,
     pub(crate) force_ssl_redirect: Option<bool>,
+    /// Whether paths are regular expressions, without being rewritten.
+    pub(crate) use_regex: bool,
+    /// Where `/` of the host is sent to.
+    pub(crate) app_root: Option<Arc<str>>,
+    /// Whether the host with `www.`, or the one without, leads here.
+    pub(crate) from_to_www: bool,
+    /// Other names of the host, as written.
+    pub(crate) aliases: Box<[Box<str>]>,
     pub(crate) policy: Arc<Policy>,
 }
 
@@ -40,6 +49,12 @@ pub(crate) fn is_kept(key: &str) -> bool {
 }
 
 impl Annotations {
+    /// Whether a host with this path has regular expressions for paths.
+    pub(crate) fn wants_patterns(&self, path: &str) -> bool {
+        let rewrite = self.policy.rewrite.as_ref();
+        self.use_regex || rewrite.is_some_and(|rewrite| rewrite.changes(path))
+    }
+
     /// Reads the annotations of one Ingress.
     pub(crate) fn read(
         annotations: &[(Box<str>, Box<str>)],
@@ -58,7 +73,11 @@ impl Annotations {
         values.service_upstream = reader.boolean("service-upstream").unwrap_or_default();
         values.ssl_redirect = reader.boolean("ssl-redirect");
         values.force_ssl_redirect = reader.boolean("force-ssl-redirect");
-        let policy = policy(&mut reader, &settings.policy);
+        values.use_regex = reader.boolean("use-regex").unwrap_or_default();
+        values.app_root = redirect::app_root(&mut reader);
+        values.from_to_www = reader.boolean("from-to-www-redirect").unwrap_or_default();
+        values.aliases = redirect::aliases(&mut reader);
+        let policy = policy(&mut reader, settings);
         if policy != *settings.policy {
             values.policy = Arc::new(policy);
         }
@@ -68,8 +87,8 @@ impl Annotations {
 }
 
 /// What the filters are to do; what no annotation says is as `default` has it.
-fn policy(reader: &mut Reader<'_>, default: &Policy) -> Policy {
-    let mut policy = default.clone();
+fn policy(reader: &mut Reader<'_>, settings: &Settings) -> Policy {
+    let mut policy = Policy::clone(&settings.policy);
     if let Some(limit) = reader.size("proxy-body-size") {
         policy.body_limit = (limit > 0).then_some(limit);
     }
@@ -77,7 +96,15 @@ fn policy(reader: &mut Reader<'_>, default: &Policy) -> Policy {
     if let Some(keep) = reader.boolean("preserve-trailing-slash") {
         policy.keep_trailing_slash = keep;
     }
-    policy.upstream = upstream::read(reader, &default.upstream);
+    if reader.boolean("use-port-in-redirects") == Some(true) {
+        policy.redirect_port = Some(settings.https_port);
+    }
+    if let Some(relative) = reader.boolean("relative-redirects") {
+        policy.relative_redirects = relative;
+    }
+    policy.rewrite = rewrite::read(reader);
+    policy.upstream_host = rewrite::upstream_host(reader);
+    policy.upstream = upstream::read(reader, &settings.policy.upstream);
     policy
 }
 

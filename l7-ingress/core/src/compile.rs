@@ -12,6 +12,7 @@ mod accept;
 mod host;
 mod ingresses;
 mod inspect;
+mod mates;
 mod names;
 mod secrets;
 mod services;
@@ -29,9 +30,8 @@ use std::time::SystemTime;
 use model::{EndpointSlice, Kind, ObjectName, ObjectRef, PortRef, Problem, Service, Severity};
 use rustls::sign::CertifiedKey;
 
-use self::accept::Accepted;
-use self::host::{Compiled, Scope};
-use self::ingresses::{CatchAllRank, Ingresses, precedence};
+use self::host::{Compiled, Scope, Subject};
+use self::ingresses::{CatchAllRank, Ingresses};
 use self::names::{Map, Names};
 use self::secrets::{Lookup, Secrets};
 pub use self::services::EndpointCounts;
@@ -202,7 +202,9 @@ impl Compiler {
             outcome.certificates_changed = true;
             outcome.table = Some(Arc::default());
         }
-        let dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let mates: Vec<_> = dirty.iter().flat_map(|host| self.mates_of(host)).collect();
+        dirty.extend(mates);
         for pattern in &dirty {
             outcome.certificates_changed |= self.compile_host(pattern);
         }
@@ -303,16 +305,15 @@ impl Compiler {
 
     /// Compiles one host pattern; returns whether its certificates may have changed.
     fn compile_host(&mut self, pattern: &Arc<str>) -> bool {
-        let users = self.hosts.get(pattern);
-        let mut ingresses: Vec<&Arc<Accepted>> = users
-            .into_iter()
-            .flat_map(Users::iter)
-            .filter_map(|id| self.ingresses.serving(id))
-            .collect();
-        ingresses.sort_unstable_by(|a, b| precedence((a.created, &a.name), (b.created, &b.name)));
+        let ingresses = mates::of(&self.hosts, &self.ingresses, pattern);
         let catch_all = self.catch_alls.values().next();
         let catch_all = catch_all.and_then(|id| self.ingresses.serving(*id));
-        let compiled = (!ingresses.is_empty() || pattern.is_empty()).then(|| {
+        let subject = Subject {
+            mate: mates::mate(&self.hosts, &self.ingresses, (pattern, &ingresses)),
+            pattern,
+            ingresses,
+        };
+        let compiled = (!subject.ingresses.is_empty() || pattern.is_empty()).then(|| {
             let scope = Scope {
                 settings: &self.settings,
                 not_found: &self.not_found,
@@ -321,7 +322,7 @@ impl Compiler {
                 secrets: &self.secrets,
                 problems: Vec::new(),
             };
-            scope.host(pattern, &ingresses, catch_all)
+            scope.host(&subject, catch_all)
         });
         let (host, certificates, problems) = match compiled {
             Some(Compiled {

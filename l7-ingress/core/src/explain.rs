@@ -8,11 +8,12 @@ mod text;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::request::Parts;
 use model::ObjectName;
 
 use crate::compile::EndpointCounts;
-use crate::filter::{self, Facts, Stage};
+use crate::filter::{self, Facts, Rewritten, Stage};
 use crate::forwarded::{self, Client, Connection, Forwarded};
 use crate::table::Host;
 use crate::{Backend, Compiler, PathType, Resolution, Route, host, path};
@@ -81,6 +82,8 @@ pub enum Step {
         /// Why.
         reason: String,
     },
+    /// What the backend gets in place of the request's target.
+    Rewrite(String),
     /// The Service that the chosen route leads to.
     Backend {
         /// It, and what is spoken to it.
@@ -167,12 +170,19 @@ pub fn explain(compiler: &Compiler, query: &Query<'_>) -> Explanation {
     }
     let unserved = compiler.unserved(&host).into_iter();
     steps.extend(unserved.map(|(ingress, reason)| Step::Unserved { ingress, reason }));
-    let filtered = route
-        .as_ref()
-        .and_then(|route| filtered(query, (&host, &path), route));
+    let filtered = route.as_ref();
+    let filtered = filtered.map(|route| filtered_by(query, (&host, &path), route));
     let answer = match filtered {
-        Some((stage, answer)) => Answer::Filter(stage, answer),
-        None => answer(compiler, route.as_ref(), &mut steps),
+        Some(Filtered::Answered(stage, answer)) => Answer::Filter(stage, answer),
+        Some(Filtered::Passed(rewritten)) => {
+            steps.extend(rewritten.map(|rewritten| Step::Rewrite(rewritten.target)));
+            answer(compiler, route.as_ref(), &mut steps)
+        }
+        Some(Filtered::NotRewritten(status)) => Answer::Status {
+            code: status.as_u16(),
+            reason: "the path would be rewritten to one that climbs, or is too long".to_owned(),
+        },
+        None => answer(compiler, None, &mut steps),
     };
     Explanation { steps, answer }
 }
@@ -225,6 +235,9 @@ fn paths(host: &Host, path: &str, steps: &mut Vec<Step>) -> Option<Arc<Route>> {
     let mut routes: Vec<_> = routes.collect();
     // `/foo` comes before `/foo/` for the request `/foo`, and after it for all that lies below.
     routes.sort_by_key(|(route, relation)| {
+        if route.pattern.is_some() {
+            return false;
+        }
         let shorter = *relation == Relation::Whole && route.path.len() == path.len();
         !shorter
     });
@@ -265,6 +278,12 @@ enum Relation {
 
 /// The rules of the API, read one path at a time.
 fn relation(route: &Route, path: &str) -> Relation {
+    if let Some(pattern) = &route.pattern {
+        return match pattern.matches(path) {
+            true => Relation::Whole,
+            false => Relation::None(PathVerdict::Other),
+        };
+    }
     let own = &*route.path;
     let bare = |path: &str| path.strip_suffix('/').unwrap_or(path).to_owned();
     let (own_bare, path_bare) = (bare(own), bare(path));
@@ -292,12 +311,15 @@ fn relation(route: &Route, path: &str) -> Relation {
     })
 }
 
-/// What the filters of `route` answer to a client that sets no forwarding fields.
-fn filtered(
-    query: &Query<'_>,
-    (host, path): (&str, &str),
-    route: &Route,
-) -> Option<(Stage, filter::Answer)> {
+/// What filters make of a request.
+enum Filtered {
+    Answered(Stage, filter::Answer),
+    Passed(Option<Rewritten>),
+    NotRewritten(StatusCode),
+}
+
+/// What the filters of `route` do for a client that sets no forwarding fields.
+fn filtered_by(query: &Query<'_>, (host, path): (&str, &str), route: &Route) -> Filtered {
     let connection = Connection {
         peer: Ipv4Addr::LOCALHOST.into(),
         peer_text: "127.0.0.1",
@@ -312,10 +334,18 @@ fn filtered(
     let facts = Facts {
         head: query.head,
         host,
+        authority: query.host,
         path,
+        tls: query.https,
         forwarded: &Forwarded::new(&forwarded::Settings::default(), &connection, &client),
     };
-    filter::run(route, &facts)
+    if let Some((stage, answer)) = filter::run(route, &facts) {
+        return Filtered::Answered(stage, answer);
+    }
+    match filter::rewrite(route, &facts) {
+        Ok(rewritten) => Filtered::Passed(rewritten),
+        Err(answer) => Filtered::NotRewritten(answer.status),
+    }
 }
 
 fn answer(compiler: &Compiler, route: Option<&Arc<Route>>, steps: &mut Vec<Step>) -> Answer {

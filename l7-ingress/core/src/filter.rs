@@ -5,6 +5,7 @@
 //! ask for it: a route knows its [`Stages`].
 
 mod redirect;
+mod rewrite;
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -13,7 +14,9 @@ use crate::Route;
 use crate::forwarded::Forwarded;
 use crate::upstream::Upstream;
 
-pub use redirect::Redirect;
+pub use redirect::{Moved, Redirect};
+pub(crate) use rewrite::Template;
+pub use rewrite::{Pattern, Rewrite, Rewritten, rewrite};
 
 /// What a route does besides passing requests on, as its Ingress asks for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +27,14 @@ pub struct Policy {
     pub redirect: Option<Redirect>,
     /// Whether redirects to HTTPS keep the request's trailing slash.
     pub keep_trailing_slash: bool,
+    /// The port that redirects to HTTPS name, where they name one; others then name an unusual one too.
+    pub redirect_port: Option<u16>,
+    /// Whether redirects within the host name the path alone.
+    pub relative_redirects: bool,
+    /// What backends get in place of the path.
+    pub rewrite: Option<Box<Rewrite>>,
+    /// What backends get in place of the host.
+    pub upstream_host: Option<HeaderValue>,
     /// What is done with endpoints.
     pub upstream: Upstream,
 }
@@ -35,8 +46,14 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Stage {
+    /// `from-to-www-redirect`: nothing else is done on the other host.
+    OtherHost,
+    /// `app-root`.
+    AppRoot,
     /// A body that is too long for `proxy-body-size`: 413.
     BodySize,
+    /// To the same path with a slash.
+    TrailingSlash,
     /// `temporal-redirect`, `permanent-redirect`.
     Redirect,
     /// From HTTP to HTTPS.
@@ -45,12 +62,22 @@ pub enum Stage {
 
 impl Stage {
     /// All, in the order in which they run.
-    pub const ORDER: [Self; 3] = [Self::BodySize, Self::Redirect, Self::HttpsRedirect];
+    pub const ORDER: [Self; 6] = [
+        Self::OtherHost,
+        Self::AppRoot,
+        Self::BodySize,
+        Self::TrailingSlash,
+        Self::Redirect,
+        Self::HttpsRedirect,
+    ];
 
     /// Whether a route has something for it to do.
     fn is_needed(self, route: &Route) -> bool {
         match self {
+            Self::OtherHost => matches!(route.moved, Some(Moved::Host(..))),
+            Self::AppRoot => route.app_root.is_some(),
             Self::BodySize => route.policy.body_limit.is_some(),
+            Self::TrailingSlash => matches!(route.moved, Some(Moved::Slash)),
             Self::Redirect => route.policy.redirect.is_some(),
             Self::HttpsRedirect => route.https_redirect.is_some(),
         }
@@ -58,8 +85,13 @@ impl Stage {
 
     fn run(self, route: &Route, facts: &Facts<'_>) -> Option<Answer> {
         match self {
+            Self::OtherHost | Self::TrailingSlash => redirect::moved(route, facts),
+            Self::AppRoot => redirect::to_app_root(route, facts),
             Self::BodySize => body_size(route, facts),
-            Self::Redirect => route.policy.redirect.as_ref().map(Redirect::answer),
+            Self::Redirect => {
+                let redirect = route.policy.redirect.as_ref();
+                redirect.map(|redirect| redirect.answer(route, facts))
+            }
             Self::HttpsRedirect => redirect::to_https(route, facts),
         }
     }
@@ -68,7 +100,10 @@ impl Stage {
 impl std::fmt::Display for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
+            Self::OtherHost => "redirect to the other host",
+            Self::AppRoot => "redirect to the application's root",
             Self::BodySize => "the body is too long",
+            Self::TrailingSlash => "redirect to the path with a slash",
             Self::Redirect => "redirect",
             Self::HttpsRedirect => "redirect to HTTPS",
         })
@@ -101,8 +136,12 @@ pub struct Facts<'r> {
     pub head: &'r Parts,
     /// The host that is asked for, canonical: lower case, without port.
     pub host: &'r str,
+    /// The same as the client wrote it; empty if it wrote none.
+    pub authority: &'r str,
     /// The path, normalised.
     pub path: &'r str,
+    /// Whether the connection is TLS, whatever a proxy in front says.
+    pub tls: bool,
     /// What is known of the client and of how it came here.
     pub forwarded: &'r Forwarded<'r>,
 }

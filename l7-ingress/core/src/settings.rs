@@ -37,6 +37,10 @@ pub struct Settings {
     pub ssl_redirect: bool,
     /// Whether all hosts are redirected to HTTPS unless their Ingress says otherwise.
     pub force_ssl_redirect: bool,
+    /// The port that clients reach HTTPS on, for redirects that name it.
+    pub https_port: u16,
+    /// Whether the path `/p` is sent to `/p/` where an Ingress has that path alone, as nginx does it.
+    pub trailing_slash_redirect: bool,
     /// What Ingresses get that do not say otherwise.
     pub policy: Arc<Policy>,
     /// How endpoints are chosen.
@@ -63,6 +67,8 @@ impl Default for Settings {
             https_redirect_code: StatusCode::PERMANENT_REDIRECT,
             ssl_redirect: true,
             force_ssl_redirect: false,
+            https_port: 443,
+            trailing_slash_redirect: false,
             policy: Arc::new(Policy {
                 body_limit: Some(DEFAULT_BODY_LIMIT),
                 ..Policy::default()

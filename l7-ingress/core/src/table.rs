@@ -14,7 +14,7 @@ use http::StatusCode;
 use model::ObjectName;
 use rustls::sign::CertifiedKey;
 
-use crate::filter::{Policy, Stages};
+use crate::filter::{Moved, Pattern, Policy, Rewrite, Stages};
 
 pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, Resolution};
 pub(crate) use host::{Host, wildcard_of};
@@ -115,14 +115,28 @@ pub struct Route {
     pub host: Arc<str>,
     /// The path as written.
     pub path: Box<str>,
-    /// How it is matched.
+    /// How it is matched, unless its host asks for regular expressions.
     pub path_type: PathType,
+    /// The path as a regular expression, if its host asks for that.
+    pub pattern: Option<Arc<Pattern>>,
     /// Where requests go.
     pub backend: Arc<Backend>,
     /// Whether plain HTTP is sent to HTTPS, and with which status.
     pub https_redirect: Option<StatusCode>,
+    /// Where `/` of the host is sent to.
+    pub app_root: Option<Arc<str>>,
+    /// Where all its requests are sent to, if that is what it is there for.
+    pub moved: Option<Moved>,
     /// What else its Ingress asks for.
     pub policy: Arc<Policy>,
     /// The filters that have something to do here.
     pub stages: Stages,
+}
+
+impl Route {
+    /// What the path is rewritten to; a target that is the path itself rewrites nothing, as in ingress-nginx.
+    pub(crate) fn rewrite(&self) -> Option<&Rewrite> {
+        let rewrite = self.policy.rewrite.as_deref()?;
+        rewrite.changes(&self.path).then_some(rewrite)
+    }
 }

@@ -78,16 +78,10 @@ impl<'r> Outgoing<'r> {
 
     /// Writes the head of an HTTP/1.1 request.
     pub(super) fn write(&self, out: &mut BytesMut) {
-        let target = self
-            .job
-            .head
-            .uri
-            .path_and_query()
-            .map_or("/", |target| target.as_str());
         out.reserve(512);
         out.extend_from_slice(self.method().as_str().as_bytes());
         out.extend_from_slice(b" ");
-        out.extend_from_slice(target.as_bytes());
+        out.extend_from_slice(self.target().as_bytes());
         let is_http10 = self.job.route.policy.upstream.is_http10;
         out.extend_from_slice(if is_http10 {
             b" HTTP/1.0\r\nconnection: close\r\n"
@@ -121,7 +115,10 @@ impl<'r> Outgoing<'r> {
             BackendProtocol::Https | BackendProtocol::H2Tls => "https",
             BackendProtocol::Http | BackendProtocol::H2c => "http",
         };
-        let target = self.job.head.uri.path_and_query().cloned();
+        let target = match &self.job.told.rewritten {
+            Some(rewritten) => rewritten.target.parse().ok(),
+            None => self.job.head.uri.path_and_query().cloned(),
+        };
         let uri = Uri::builder()
             .scheme(scheme)
             .authority(self.host())
@@ -138,10 +135,23 @@ impl<'r> Outgoing<'r> {
         request
     }
 
-    /// The host as the client wrote it; an HTTP/1.0 client that wrote none gets the endpoint's
-    /// empty one (RFC 9112 §3.2).
+    /// The target as the client wrote it, unless it is rewritten.
+    fn target(&self) -> &str {
+        match &self.job.told.rewritten {
+            Some(rewritten) => &rewritten.target,
+            None => {
+                let target = self.job.head.uri.path_and_query();
+                target.map_or("/", |target| target.as_str())
+            }
+        }
+    }
+
+    /// The host that its Ingress asks for, else as the client wrote it; an HTTP/1.0 client that
+    /// wrote none gets the endpoint's empty one (RFC 9112 §3.2).
     fn host(&self) -> &str {
-        self.job.told.host
+        let host = self.job.route.policy.upstream_host.as_ref();
+        let host = host.and_then(|host| host.to_str().ok());
+        host.unwrap_or(self.job.told.host)
     }
 
     /// The client's fields without those that are for this hop or that are set here, then ours.
@@ -154,9 +164,12 @@ impl<'r> Outgoing<'r> {
         if let Some(cookie) = &cookie {
             to.field(&header::COOKIE, cookie);
         }
+        let rewritten = self.job.told.rewritten.as_ref();
+        let prefix = rewritten.and_then(|rewritten| rewritten.prefix.as_deref());
         for (name, value) in headers {
             let text = name.as_str();
             let dropped = forwarded::is_hop_by_hop(text)
+                || prefix.is_some() && text == "x-forwarded-prefix"
                 || cookie.is_some() && *name == header::COOKIE
                 || is_replaced(text)
                 || listed
@@ -168,6 +181,9 @@ impl<'r> Outgoing<'r> {
         }
         if wants_trailers(headers) {
             to.text("te", "trailers");
+        }
+        if let Some(prefix) = prefix {
+            to.text("x-forwarded-prefix", prefix);
         }
         let told = &self.job.told.forwarded;
         to.text("x-request-id", &self.request_id);

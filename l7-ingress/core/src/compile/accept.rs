@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use model::{Kind, ObjectName, ObjectRef, PortRef, Problem, Severity};
 
+use super::mates;
 use super::names::Names;
 use crate::annotations::{Annotations, Effect};
 use crate::class::ClassRef;
+use crate::filter::Pattern;
 use crate::ingress::{Backend, Ingress, Path, Service};
 use crate::{PathType, Settings};
 
@@ -24,6 +26,8 @@ pub(crate) struct Accepted {
     /// Sorted by host, then place.
     pub(crate) rules: Box<[AcceptedRule]>,
     pub(crate) tls: Box<[AcceptedTls]>,
+    /// Host patterns beside those of its rules that lead to them: aliases, and those with or without `www.`
+    pub(crate) mates: Box<[Arc<str>]>,
     /// What was left out of it.
     pub(crate) notes: Box<[Problem]>,
 }
@@ -45,6 +49,8 @@ pub(crate) struct AcceptedPath {
     pub(crate) index: u32,
     pub(crate) path_type: PathType,
     pub(crate) path: Box<str>,
+    /// Where its own annotations make it a regular expression.
+    pub(crate) pattern: Option<Arc<Pattern>>,
     pub(crate) backend: ServicePort,
 }
 
@@ -75,7 +81,8 @@ impl Accepted {
     /// Every host pattern whose routes or certificates this Ingress has a say in.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &Arc<str>> {
         let ruled = self.rules.iter().map(|rule| &rule.host);
-        ruled.chain(self.tls.iter().flat_map(|tls| &tls.hosts))
+        let certified = self.tls.iter().flat_map(|tls| &tls.hosts);
+        ruled.chain(certified).chain(&self.mates)
     }
 
     /// Every Service that it names.
@@ -121,7 +128,8 @@ pub(crate) fn accept(
         .default_backend
         .as_ref()
         .and_then(|backend| check.backend(backend, || "spec.defaultBackend".to_owned()));
-    let rules = check.rules(ingress);
+    let rules = check.rules(ingress, &annotations);
+    let mates = check.mates(&rules, &annotations);
     let tls = check.tls(ingress);
     if ingress.default_backend.is_none() && ingress.rules.is_empty() {
         let field = "spec".to_owned();
@@ -141,6 +149,7 @@ pub(crate) fn accept(
         default_backend,
         rules,
         tls,
+        mates,
         notes: problems.into(),
     })
 }
@@ -170,7 +179,20 @@ impl Check<'_> {
         annotations
     }
 
-    fn rules(&mut self, ingress: &Ingress) -> Box<[AcceptedRule]> {
+    fn mates(&mut self, rules: &[AcceptedRule], annotations: &Annotations) -> Box<[Arc<str>]> {
+        let www = rules.iter().filter(|_| annotations.from_to_www);
+        let www = www.filter_map(|rule| mates::other_form(&rule.host));
+        let aliases = annotations.aliases.iter().map(|alias| alias.to_string());
+        let mut mates: Vec<_> = www
+            .chain(aliases)
+            .map(|name| self.names.get(&name))
+            .collect();
+        mates.sort_unstable();
+        mates.dedup();
+        mates.into()
+    }
+
+    fn rules(&mut self, ingress: &Ingress, annotations: &Annotations) -> Box<[AcceptedRule]> {
         let mut rules: Vec<AcceptedRule> = ingress
             .rules
             .iter()
@@ -188,7 +210,7 @@ impl Check<'_> {
                 let paths = paths
                     .iter()
                     .zip(0..)
-                    .filter_map(|(path, place)| self.path(path, index, place))
+                    .filter_map(|(path, place)| self.path(path, (index, place), annotations))
                     .collect();
                 AcceptedRule { index, host, paths }
             })
@@ -197,7 +219,12 @@ impl Check<'_> {
         rules.into()
     }
 
-    fn path(&mut self, path: &Path, rule: u32, index: u32) -> Option<AcceptedPath> {
+    fn path(
+        &mut self,
+        path: &Path,
+        (rule, index): (u32, u32),
+        annotations: &Annotations,
+    ) -> Option<AcceptedPath> {
         let field = || format!("spec.rules[{rule}].http.paths[{index}]");
         let path_type = match &*path.path_type {
             "Exact" => PathType::Exact,
@@ -219,14 +246,26 @@ impl Check<'_> {
             self.error(field() + ".path", "InvalidPath", what);
         }
         let backend = self.backend(&path.backend, || field() + ".backend")?;
-        let path = match &*path.path {
+        let path: Box<str> = match &*path.path {
             "" => "/".into(),
             path => path.into(),
+        };
+        let pattern = annotations
+            .wants_patterns(&path)
+            .then(|| Pattern::new(&path));
+        let pattern = match pattern.transpose() {
+            Ok(pattern) => pattern.map(Arc::new),
+            Err(why) => {
+                let what = format!("{path:?} cannot be used as a regular expression: {why}");
+                self.error(field() + ".path", "InvalidPath", what);
+                None
+            }
         };
         Some(AcceptedPath {
             index,
             path_type,
             path,
+            pattern,
             backend,
         })
     }

@@ -1,18 +1,20 @@
 //! Compiles one host pattern from the Ingresses that speak of it, oldest first.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
 use model::{Kind, ObjectName, ObjectRef, PortRef, Problem, Severity};
 
-use super::accept::{Accepted, ServicePort};
+use super::accept::{Accepted, AcceptedPath, ServicePort};
+use super::mates::{Mate, MateKind};
 use super::names::Names;
 use super::secrets::Secrets;
 use super::services::{Services, Unreachable, Wish};
 use super::tls;
 use crate::certificate::Certificate;
-use crate::filter::{Policy, Stages};
+use crate::filter::{Moved, Pattern, Policy, Stages};
 use crate::table::Host;
 use crate::{Backend, EndpointSet, Manner, PathType, Resolution, Route, Settings};
 
@@ -37,36 +39,76 @@ pub(super) struct Scope<'c> {
     pub(super) problems: Vec<Problem>,
 }
 
+/// A host pattern, and where what is served for it is written.
+pub(super) struct Subject<'i> {
+    pub(super) pattern: &'i Arc<str>,
+    /// The Ingresses that speak of the pattern, oldest first.
+    pub(super) ingresses: Vec<&'i Arc<Accepted>>,
+    /// The host that it is another name of.
+    pub(super) mate: Option<Mate<'i>>,
+}
+
+/// What one host has of all its Ingresses.
+struct Rules<'i> {
+    /// The host whose rules they are.
+    host: &'i Arc<str>,
+    ingresses: &'i [&'i Arc<Accepted>],
+    /// Whether there is a `tls` entry.
+    has_tls: bool,
+}
+
 impl Scope<'_> {
-    /// Compiles `pattern`. `ingresses` come oldest first; `catch_all` is the one whose default backend
-    /// answers where no host matches, for the empty pattern.
+    /// Compiles one host pattern. `catch_all` is the Ingress whose default backend answers where no host
+    /// matches, for the empty pattern.
     pub(super) fn host(
         mut self,
-        pattern: &Arc<str>,
-        ingresses: &[&Arc<Accepted>],
+        subject: &Subject<'_>,
         catch_all: Option<&Arc<Accepted>>,
     ) -> Compiled {
-        let served = |ingress: &&&Arc<Accepted>| !ingress.rules_for(pattern).is_empty();
-        let owner = ingresses.iter().find(served).copied();
-        let chosen = tls::choose(&mut self, pattern, ingresses);
-        let routes = self.routes(pattern, ingresses, chosen.has_entry);
-        let has_root = routes
-            .iter()
-            .any(|route| &*route.path == "/" && route.path_type == PathType::Prefix);
-        let is_served = owner.is_some() || pattern.is_empty();
-        let default = if has_root || !is_served {
+        self.mate_conflicts(subject);
+        let chosen = self.certificates(subject);
+        if let Some(Mate {
+            main,
+            kind: MateKind::Www,
+            ..
+        }) = &subject.mate
+        {
+            return self.moved(subject, main, chosen);
+        }
+        let (host, ingresses) = match &subject.mate {
+            Some(mate) => (mate.main, &mate.ingresses),
+            None => (subject.pattern, &subject.ingresses),
+        };
+        let rules = Rules {
+            host,
+            ingresses,
+            has_tls: chosen.has_entry,
+        };
+        let owner = ingresses.iter().find(|ingress| serves(ingress, host));
+        let owner = owner.copied();
+        let mut routes = self.routes(&rules);
+        if self.settings.trailing_slash_redirect {
+            self.slashes(&mut routes);
+        }
+        let app_root = app_root(&mut routes);
+        let is_served = owner.is_some() || host.is_empty();
+        let default = if has_root(&routes) || !is_served {
             None
-        } else if pattern.is_empty() {
-            self.catch_all(pattern, catch_all)
+        } else if host.is_empty() {
+            self.catch_all(host, catch_all)
         } else {
-            owner.and_then(|owner| self.default(pattern, owner, ingresses, chosen.has_entry))
+            owner.and_then(|owner| self.default(&rules, owner, app_root.is_some()))
+        };
+        let finished = |mut route: Route| {
+            route.app_root.clone_from(&app_root);
+            arc(route)
         };
         Compiled {
             host: Host::new(
-                Arc::clone(pattern),
+                Arc::clone(subject.pattern),
                 is_served,
-                routes,
-                default,
+                routes.into_iter().map(finished).collect(),
+                default.map(finished),
                 chosen.keys(),
             ),
             certificates: chosen.certificates,
@@ -74,16 +116,12 @@ impl Scope<'_> {
         }
     }
 
-    fn routes(
-        &mut self,
-        pattern: &Arc<str>,
-        ingresses: &[&Arc<Accepted>],
-        has_tls: bool,
-    ) -> Vec<Arc<Route>> {
+    fn routes(&mut self, rules: &Rules<'_>) -> Vec<Route> {
         let mut winners: BTreeMap<(&str, PathType), &ObjectName> = BTreeMap::new();
         let mut routes = Vec::new();
-        for ingress in ingresses {
-            for rule in ingress.rules_for(pattern) {
+        let has_patterns = rules.has_patterns();
+        for ingress in rules.ingresses {
+            for rule in ingress.rules_for(rules.host) {
                 for path in &rule.paths {
                     let field = path.field(rule);
                     let key = (&*path.path, path.path_type);
@@ -91,61 +129,152 @@ impl Scope<'_> {
                         self.conflict(ingress, field, winner, key);
                         continue;
                     }
+                    let pattern = match has_patterns {
+                        true => match self.pattern(ingress, path, &field) {
+                            None => continue,
+                            pattern => pattern,
+                        },
+                        false => None,
+                    };
                     winners.insert(key, &ingress.name);
                     let backend = self.backend(ingress, &path.backend, &field);
-                    routes.push(arc(Route {
+                    routes.push(Route {
                         ingress: ingress.name.clone(),
                         field: self.names.get(&field),
-                        host: Arc::clone(pattern),
+                        host: Arc::clone(rules.host),
                         path: path.path.clone(),
                         path_type: path.path_type,
+                        pattern,
                         backend,
-                        https_redirect: self.redirect(ingress, has_tls),
+                        https_redirect: self.redirect(ingress, rules.has_tls),
+                        app_root: ingress.annotations.app_root.clone(),
+                        moved: None,
                         policy: Arc::clone(&ingress.annotations.policy),
                         stages: Stages::default(),
-                    }));
+                    });
                 }
             }
         }
         routes
     }
 
+    /// What nginx does for a path that ends in a slash: the path without it is sent there, if nothing else
+    /// has it.
+    fn slashes(&mut self, routes: &mut Vec<Route>) {
+        let mut added: Vec<Route> = Vec::new();
+        for route in routes.iter().filter(|route| route.pattern.is_none()) {
+            let bare = route.path.strip_suffix('/').filter(|bare| !bare.is_empty());
+            let Some(bare) = bare else {
+                continue;
+            };
+            if routes
+                .iter()
+                .chain(&added)
+                .any(|route| &*route.path == bare)
+            {
+                continue;
+            }
+            let origin = (&route.ingress, &*route.field);
+            let backend = Arc::clone(self.not_found);
+            let mut extra =
+                self.fallback(&route.host, origin, backend, (None, Some(&route.policy)));
+            extra.path = bare.into();
+            extra.path_type = PathType::Exact;
+            extra.moved = Some(Moved::Slash);
+            added.push(extra);
+        }
+        routes.extend(added);
+    }
+
+    /// The path as a regular expression: its own Ingress may not have asked for one, and it may be none.
+    fn pattern(
+        &mut self,
+        ingress: &Accepted,
+        path: &AcceptedPath,
+        field: &str,
+    ) -> Option<Arc<Pattern>> {
+        if let Some(pattern) = &path.pattern {
+            return Some(Arc::clone(pattern));
+        }
+        match Pattern::new(&path.path) {
+            Ok(pattern) => Some(Arc::new(pattern)),
+            Err(why) => {
+                let message = format!(
+                    "another Ingress makes the paths of this host regular expressions, which {:?} is not: {why}; it is left out",
+                    path.path
+                );
+                self.warn(
+                    &ingress.name,
+                    format!("{field}.path"),
+                    "InvalidPath",
+                    message,
+                );
+                None
+            }
+        }
+    }
+
+    fn certificates(&mut self, subject: &Subject<'_>) -> tls::Chosen {
+        let mut chosen = tls::choose(self, subject.pattern, &subject.ingresses);
+        if let Some(mate) = subject.mate.as_ref().filter(|_| !chosen.has_entry) {
+            chosen = tls::choose(self, mate.main, &mate.ingresses);
+            let good = |certificate: &Arc<Certificate>| certificate.covers(subject.pattern);
+            chosen.certificates.retain(good);
+        }
+        chosen
+    }
+
+    /// The host with `www.`, or the one without: everything on it is sent to the other.
+    fn moved(mut self, subject: &Subject<'_>, main: &Arc<str>, chosen: tls::Chosen) -> Compiled {
+        let status = self.settings.https_redirect_code;
+        let backend = Arc::clone(self.not_found);
+        let nothing = Arc::new(Policy::default());
+        let owner = subject.ingresses.first();
+        let nobody = ObjectName::new("", "");
+        let owner = owner.map_or(&nobody, |owner| &owner.name);
+        let mut route = self.fallback(main, (owner, ""), backend, (None, Some(&nothing)));
+        route.moved = Some(Moved::Host(Arc::clone(main), status));
+        let keys = chosen.keys();
+        let pattern = Arc::clone(subject.pattern);
+        Compiled {
+            host: Host::new(pattern, true, Vec::new(), Some(arc(route)), keys),
+            certificates: chosen.certificates,
+            problems: self.problems,
+        }
+    }
+
     /// What answers the paths of a host that no rule knows: the default backend of the oldest of its
     /// Ingresses that has one, else the controller's. Where plain HTTP has to be redirected, so are these.
     fn default(
         &mut self,
-        pattern: &Arc<str>,
+        rules: &Rules<'_>,
         owner: &Arc<Accepted>,
-        ingresses: &[&Arc<Accepted>],
-        has_tls: bool,
-    ) -> Option<Arc<Route>> {
-        let mut own = ingresses.iter().filter_map(|ingress| {
+        is_needed: bool,
+    ) -> Option<Route> {
+        let (host, has_tls) = (rules.host, rules.has_tls);
+        let mut own = rules.ingresses.iter().filter_map(|ingress| {
             let backend = ingress.default_backend.as_ref()?;
-            (!ingress.rules_for(pattern).is_empty()).then_some((*ingress, backend))
+            serves(ingress, host).then_some((*ingress, backend))
         });
         if let Some((ingress, backend)) = own.next() {
             let backend = self.backend(ingress, backend, DEFAULT_BACKEND);
             let redirect = self.redirect(ingress, has_tls);
             let policy = Some(&ingress.annotations.policy);
             let origin = (&ingress.name, DEFAULT_BACKEND);
-            return Some(self.fallback(pattern, origin, backend, (redirect, policy)));
+            return Some(self.fallback(host, origin, backend, (redirect, policy)));
         }
         let redirect = self.redirect(owner, has_tls);
         let backend = self.controllers_backend();
-        if backend.is_none() && redirect.is_none() {
+        if backend.is_none() && redirect.is_none() && !is_needed {
             return None;
         }
         let backend = backend.unwrap_or_else(|| Arc::clone(self.not_found));
         let policy = Some(&owner.annotations.policy);
-        Some(self.fallback(pattern, (&owner.name, ""), backend, (redirect, policy)))
+        Some(self.fallback(host, (&owner.name, ""), backend, (redirect, policy)))
     }
 
     /// What answers where no host matches.
-    fn catch_all(
-        &mut self,
-        pattern: &Arc<str>,
-        ingress: Option<&Arc<Accepted>>,
-    ) -> Option<Arc<Route>> {
+    fn catch_all(&mut self, pattern: &Arc<str>, ingress: Option<&Arc<Accepted>>) -> Option<Route> {
         let wanted = ingress.and_then(|own| Some((own, own.default_backend.as_ref()?)));
         if let Some((ingress, backend)) = wanted {
             let backend = self.backend(ingress, backend, DEFAULT_BACKEND);
@@ -165,18 +294,21 @@ impl Scope<'_> {
         (ingress, field): (&ObjectName, &str),
         backend: Arc<Backend>,
         (https_redirect, policy): (Option<StatusCode>, Option<&Arc<Policy>>),
-    ) -> Arc<Route> {
-        arc(Route {
+    ) -> Route {
+        Route {
             ingress: ingress.clone(),
             field: self.names.get(field),
             host: Arc::clone(pattern),
             path: "/".into(),
             path_type: PathType::Prefix,
+            pattern: None,
             backend,
             https_redirect,
+            app_root: None,
+            moved: None,
             policy: Arc::clone(policy.unwrap_or(&self.settings.policy)),
             stages: Stages::default(),
-        })
+        }
     }
 
     fn controllers_backend(&mut self) -> Option<Arc<Backend>> {
@@ -276,6 +408,40 @@ impl Scope<'_> {
             severity: Severity::Warning,
         });
     }
+}
+
+impl Rules<'_> {
+    /// ingress-nginx: one path that is rewritten, or one Ingress with `use-regex`, is enough.
+    fn has_patterns(&self) -> bool {
+        let mut ingresses = self.ingresses.iter();
+        ingresses.any(|ingress| {
+            let mut rules = ingress.rules_for(self.host).iter();
+            rules.any(|rule| {
+                let mut paths = rule.paths.iter();
+                paths.any(|path| ingress.annotations.wants_patterns(&path.path))
+            })
+        })
+    }
+}
+
+/// Whether requests for `host` are answered by rules of this Ingress.
+pub(super) fn serves(ingress: &Accepted, host: &str) -> bool {
+    !ingress.rules_for(host).is_empty()
+}
+
+/// Whether no path of the host is left to a default backend.
+fn has_root(routes: &[Route]) -> bool {
+    let is_root = |route: &Route| {
+        &*route.path == "/" && (route.path_type == PathType::Prefix || route.pattern.is_some())
+    };
+    routes.iter().any(is_root)
+}
+
+/// The host's `app-root`: the one of its longest path that has one, as in ingress-nginx.
+fn app_root(routes: &mut [Route]) -> Option<Arc<str>> {
+    let rooted = routes.iter().filter(|route| route.app_root.is_some());
+    let first = rooted.min_by_key(|route| (Reverse(route.path.len()), &*route.path));
+    first.and_then(|route| route.app_root.clone())
 }
 
 /// A route that knows its stages.

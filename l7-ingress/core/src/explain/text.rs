@@ -6,7 +6,7 @@ use http::header::LOCATION;
 use model::ObjectName;
 
 use super::{Answer, Explanation, HostVerdict, PathVerdict, Step};
-use crate::{Backend, EndpointCounts, Resolution};
+use crate::{Backend, EndpointCounts, Resolution, Route};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +38,7 @@ impl fmt::Display for Step {
             Self::Path { route, verdict } => write!(
                 f,
                 "path         {} {} ({}): {verdict}",
-                route.path_type,
+                PathKind(route),
                 route.path,
                 Origin(&route.ingress, &route.field),
             ),
@@ -53,6 +53,7 @@ impl fmt::Display for Step {
             Self::Unserved { ingress, reason } => {
                 write!(f, "not served   Ingress {ingress}: {reason}")
             }
+            Self::Rewrite(target) => write!(f, "rewrite      to {target}"),
             Self::Backend { backend, endpoints } => {
                 write!(
                     f,
@@ -62,6 +63,18 @@ impl fmt::Display for Step {
                 write!(f, ", {}, ", spoken(backend))?;
                 write_endpoints(f, backend, *endpoints)
             }
+        }
+    }
+}
+
+/// How a path is matched.
+struct PathKind<'r>(&'r Route);
+
+impl fmt::Display for PathKind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.pattern {
+            Some(_) => f.write_str("regular expression"),
+            None => write!(f, "{}", self.0.path_type),
         }
     }
 }

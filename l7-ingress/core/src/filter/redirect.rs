@@ -1,5 +1,7 @@
 //! Redirects.
 
+use std::sync::Arc;
+
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 
@@ -11,13 +13,26 @@ use crate::{Route, host};
 pub struct Redirect {
     /// 300 to 308.
     pub status: StatusCode,
-    /// The absolute URL.
+    /// An absolute URL, or a path of the same host.
     pub location: HeaderValue,
 }
 
+/// A route that is there to send clients to another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// The host with `www.`, or the one without, and the status.
+    Host(Arc<str>, StatusCode),
+    /// The same path with a trailing slash.
+    Slash,
+}
+
 impl Redirect {
-    pub(super) fn answer(&self) -> Answer {
-        Answer::status(self.status).with(LOCATION, self.location.clone())
+    pub(super) fn answer(&self, route: &Route, facts: &Facts<'_>) -> Answer {
+        let text = self.location.to_str().unwrap_or_default();
+        match text.starts_with('/') {
+            true => to(self.status, here(route, facts, text)),
+            false => Answer::status(self.status).with(LOCATION, self.location.clone()),
+        }
     }
 }
 
@@ -35,10 +50,66 @@ pub(super) fn to_https(route: &Route, facts: &Facts<'_>) -> Option<Answer> {
     // What a trusted proxy in front was asked for, if there is one.
     let host = host::canonical(facts.forwarded.host);
     let host = host.as_deref().unwrap_or(facts.host);
-    let location = format!("https://{host}{target}");
-    let location = HeaderValue::try_from(location);
-    Some(location.map_or_else(
+    let location = match route.policy.redirect_port {
+        Some(port) => format!("https://{host}:{port}{target}"),
+        None => format!("https://{host}{target}"),
+    };
+    Some(to(status, location))
+}
+
+/// `app-root`: from `/` alone. It speaks of the connection, whatever a proxy in front says of the client's.
+pub(super) fn to_app_root(route: &Route, facts: &Facts<'_>) -> Option<Answer> {
+    let root = route.app_root.as_deref().filter(|_| facts.path == "/")?;
+    let authority = facts.authority;
+    Some(to(
+        StatusCode::FOUND,
+        match authority {
+            "" => root.to_owned(),
+            _ => format!("{}://{authority}{root}", scheme(facts)),
+        },
+    ))
+}
+
+/// To where the route has moved to.
+pub(super) fn moved(route: &Route, facts: &Facts<'_>) -> Option<Answer> {
+    Some(match route.moved.as_ref()? {
+        Moved::Host(host, status) => {
+            let (scheme, port) = (facts.forwarded.scheme, facts.forwarded.port);
+            let target = facts.target();
+            let target = target.strip_suffix('/').unwrap_or(target);
+            to(*status, format!("{scheme}://{host}:{port}{target}"))
+        }
+        Moved::Slash => {
+            let query = facts.head.uri.query();
+            let query = query.map(|query| format!("?{query}"));
+            let target = format!("{}/{}", route.path, query.unwrap_or_default());
+            let location = here(route, facts, &target);
+            to(StatusCode::MOVED_PERMANENTLY, location)
+        }
+    })
+}
+
+/// `path` on the host that was asked for.
+fn here(route: &Route, facts: &Facts<'_>, path: &str) -> String {
+    if route.policy.relative_redirects {
+        return path.to_owned();
+    }
+    let scheme = scheme(facts);
+    let port = facts.forwarded.port;
+    let usual = matches!((scheme, port), ("http", "80") | ("https", "443"));
+    match route.policy.redirect_port.is_some() && !usual {
+        true => format!("{scheme}://{}:{port}{path}", facts.host),
+        false => format!("{scheme}://{}{path}", facts.host),
+    }
+}
+
+fn scheme(facts: &Facts<'_>) -> &'static str {
+    if facts.tls { "https" } else { "http" }
+}
+
+fn to(status: StatusCode, location: String) -> Answer {
+    HeaderValue::try_from(location).map_or_else(
         |_| Answer::status(StatusCode::BAD_REQUEST),
         |location| Answer::status(status).with(LOCATION, location),
-    ))
+    )
 }

@@ -1,5 +1,6 @@
 //! One host pattern's routes and certificates.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
@@ -15,7 +16,8 @@ pub(crate) struct Host {
     /// requests to less specific patterns.
     served: bool,
     routes: Box<[Arc<Route>]>,
-    paths: PathIndex,
+    /// None where paths are regular expressions, which are tried one after the other.
+    paths: Option<PathIndex>,
     default: Option<Arc<Route>>,
     /// None without a `tls` entry; empty where none of its certificates can be used.
     certificates: Option<Box<[Arc<CertifiedKey>]>>,
@@ -30,11 +32,16 @@ impl Host {
         default: Option<Arc<Route>>,
         certificates: Option<Vec<Arc<CertifiedKey>>>,
     ) -> Self {
-        routes.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+        let is_plain = routes.iter().all(|route| route.pattern.is_none());
+        if is_plain {
+            routes.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+        } else {
+            routes.sort_unstable_by(|a, b| pattern_order(a).cmp(&pattern_order(b)));
+        }
         Self {
             pattern,
             served,
-            paths: PathIndex::new(&routes),
+            paths: is_plain.then(|| PathIndex::new(&routes)),
             routes: routes.into(),
             default,
             certificates: certificates.map(Into::into),
@@ -54,9 +61,14 @@ impl Host {
     }
 
     pub(crate) fn find(&self, path: &str) -> Option<&Arc<Route>> {
-        self.paths
-            .find(&self.routes, path)
-            .or(self.default.as_ref())
+        let found = match &self.paths {
+            Some(index) => index.find(&self.routes, path),
+            None => self.routes.iter().find(|route| {
+                let pattern = route.pattern.as_ref();
+                pattern.is_some_and(|pattern| pattern.matches(path))
+            }),
+        };
+        found.or(self.default.as_ref())
     }
 
     /// Every route, in the order in which they are tried.
@@ -66,9 +78,14 @@ impl Host {
 }
 
 /// Longest path first, Exact before Prefix of the same path.
-fn order(route: &Route) -> (std::cmp::Reverse<usize>, &str, PathType) {
-    let length = std::cmp::Reverse(route.path.len());
+fn order(route: &Route) -> (Reverse<usize>, &str, PathType) {
+    let length = Reverse(route.path.len());
     (length, &route.path, route.path_type)
+}
+
+/// ingress-nginx's order of regular expressions: the longest first, of equals the lexically last.
+fn pattern_order(route: &Route) -> (Reverse<(usize, &str)>, PathType) {
+    (Reverse((route.path.len(), &route.path)), route.path_type)
 }
 
 /// The wildcard key that covers `host`: `.rest` of `label.rest`. A wildcard stands for one whole label.

@@ -209,19 +209,13 @@ fn annotations_are_read_as_ingress_nginx_reads_them() {
         ("force-ssl-redirect", "tRUE", "InvalidAnnotation", true),
         ("backend-protocol", "FCGI", "UnsupportedAnnotation", true),
         ("backend-protocol", "HTTP2", "InvalidAnnotation", false),
-        ("rewrite-target", "/$1", "UnsupportedAnnotation", false),
+        ("rewrite-target", "/$x", "InvalidAnnotation", true),
         ("auth-url", "http://auth/", "UnsupportedAnnotation", true),
         (
             "whitelist-source-range",
             "10.0.0.0/8",
             "UnsupportedAnnotation",
             true,
-        ),
-        (
-            "backend-protocol",
-            "auto_http",
-            "UnsupportedAnnotation",
-            false,
         ),
     ] {
         let text = annotated(&format!("{NGINX}/{name}"), value);
