@@ -9,7 +9,7 @@ mod tunnel;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HOST, HeaderValue, SERVER, SET_COOKIE};
+use http::header::{CONNECTION, HOST, HeaderValue, SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -72,6 +72,11 @@ pub(crate) async fn answer(
     let refused = matches!(answered, Err(Reply::BadRequest | Reply::TargetTooLong));
     let mut response = answered.unwrap_or_else(Reply::into_response);
     let status = response.status();
+    // Whether TLS ends here decides, not what a proxy in front says.
+    if let Some(hsts) = worker.settings.hsts.as_ref().filter(|_| client.tls) {
+        let headers = response.headers_mut();
+        headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
     client.upgrade_answered(status == StatusCode::SWITCHING_PROTOCOLS);
     record.status = status.as_u16();
     if closes(worker, client, head.version, status) || refused && head.version < Version::HTTP_2 {
@@ -138,6 +143,9 @@ fn route<'h>(
         });
     };
     record.route = Some(Arc::clone(route));
+    if route.policy.is_unlogged {
+        record.line = None;
+    }
     let forwarded = worker
         .settings
         .forwarding
@@ -317,6 +325,9 @@ impl Job<'_> {
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         outgoing::strip_hop_by_hop(response.headers_mut(), answer.tunnel.is_some());
+        if let Some(proxied) = &self.route.policy.proxied {
+            proxied.apply(response.headers_mut());
+        }
         if !response.headers().contains_key(SERVER) {
             response
                 .headers_mut()

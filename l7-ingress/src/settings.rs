@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use daemon::parse_duration;
+use http::HeaderValue;
 use ipnet::IpNet;
 use l7_ingress_core::filter::Policy;
 use l7_ingress_core::head_guard::Limits;
@@ -177,6 +178,18 @@ pub struct StatusArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Proxy")]
 pub struct ProxyArgs {
+    /// Tell clients to come back by HTTPS only, in responses over TLS
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub hsts: bool,
+    /// How long clients remember that, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 31_536_000)]
+    pub hsts_max_age: u64,
+    /// Whether they are told so of all subdomains
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub hsts_include_subdomains: bool,
+    /// Ask for a place in browsers' preload lists
+    #[arg(long)]
+    pub hsts_preload: bool,
     /// Address for HTTP; may be repeated
     #[arg(long, value_name = "ADDR", default_values = ["0.0.0.0:80", "[::]:80"])]
     pub http: Vec<SocketAddr>,
@@ -351,6 +364,18 @@ impl ProxyArgs {
         self.workers.map_or_else(processors, NonZeroUsize::get)
     }
 
+    /// The value of Strict-Transport-Security, as ingress-nginx writes it.
+    fn strict_transport_security(&self) -> HeaderValue {
+        let mut value = format!("max-age={}", self.hsts_max_age);
+        if self.hsts_include_subdomains {
+            value.push_str("; includeSubDomains");
+        }
+        if self.hsts_preload {
+            value.push_str("; preload");
+        }
+        HeaderValue::try_from(value).expect("digits and words are a field value")
+    }
+
     /// Connections over all workers: a request may need a second descriptor for its backend.
     fn max_connections(&self) -> usize {
         self.max_connections.unwrap_or_else(|| {
@@ -387,6 +412,8 @@ pub(crate) struct ProxySettings {
     pub(crate) client: ClientPatience,
     pub(crate) limits: Limits,
     pub(crate) max_target: usize,
+    /// Strict-Transport-Security (RFC 6797).
+    pub(crate) hsts: Option<HeaderValue>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) keep_alive_requests: u64,
@@ -462,6 +489,7 @@ impl ProxySettings {
             },
             limits,
             max_target: MAX_TARGET,
+            hsts: args.hsts.then(|| args.strict_transport_security()),
             handshake_timeout: args.handshake_timeout,
             body_timeout: args.client_body_timeout,
             keep_alive_requests: args.keep_alive_requests,

@@ -1,6 +1,7 @@
 //! The annotations of an Ingress: from strings to values, and nowhere else.
 
 mod catalogue;
+mod proxied;
 mod reader;
 mod redirect;
 mod rewrite;
@@ -103,6 +104,11 @@ fn policy(reader: &mut Reader<'_>, settings: &Settings) -> Policy {
         policy.relative_redirects = relative;
     }
     policy.rewrite = rewrite::read(reader);
+    policy.proxied = proxied::read(reader);
+    policy.connection = proxied::connection(reader);
+    if let Some(logged) = reader.boolean("enable-access-log") {
+        policy.is_unlogged = !logged;
+    }
     policy.upstream_host = rewrite::upstream_host(reader);
     policy.upstream = upstream::read(reader, &settings.policy.upstream);
     policy

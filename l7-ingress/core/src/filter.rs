@@ -4,6 +4,7 @@
 //! password hash, another server) is a question that the proxy answers. Nothing is run on a route that does not
 //! ask for it: a route knows its [`Stages`].
 
+mod proxied;
 mod redirect;
 mod rewrite;
 
@@ -14,6 +15,8 @@ use crate::Route;
 use crate::forwarded::Forwarded;
 use crate::upstream::Upstream;
 
+pub use proxied::Proxied;
+pub(crate) use proxied::Replacement;
 pub use redirect::{Moved, Redirect};
 pub(crate) use rewrite::Template;
 pub use rewrite::{Pattern, Rewrite, Rewritten, rewrite};
@@ -33,6 +36,12 @@ pub struct Policy {
     pub relative_redirects: bool,
     /// What backends get in place of the path.
     pub rewrite: Option<Box<Rewrite>>,
+    /// What is changed of endpoints' responses.
+    pub proxied: Option<Box<Proxied>>,
+    /// What endpoints are told of the connection.
+    pub connection: Option<HeaderValue>,
+    /// Whether requests are left out of the access log.
+    pub is_unlogged: bool,
     /// What backends get in place of the host.
     pub upstream_host: Option<HeaderValue>,
     /// What is done with endpoints.

@@ -35,7 +35,8 @@ impl<'r> Outgoing<'r> {
     pub(super) fn new(job: &'r Job<'r>, body: Option<&RequestBody>, upgrades: bool) -> Self {
         let headers = &job.head.headers;
         // HTTP/1.0 has no Upgrade.
-        let upgrades = upgrades && !job.route.policy.upstream.is_http10;
+        let policy = &job.route.policy;
+        let upgrades = upgrades && !policy.upstream.is_http10 && policy.connection.is_none();
         let upgrade = upgrades.then(|| headers.get(header::UPGRADE)).flatten();
         let request_id = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
         let random = || fastrand::u128(..);
@@ -90,6 +91,16 @@ impl<'r> Outgoing<'r> {
         });
         let mut lines = Lines(out);
         lines.text("host", self.host());
+        if let Some(connection) = self
+            .job
+            .route
+            .policy
+            .connection
+            .as_ref()
+            .filter(|_| !is_http10)
+        {
+            lines.field(&header::CONNECTION, connection);
+        }
         self.fields(&mut lines);
         match self.framing {
             Framing::None => {}
