@@ -1,5 +1,6 @@
 //! One request: find its route, pass it to an endpoint, pass the response back.
 
+mod aside;
 mod attempt;
 mod outgoing;
 mod session;
@@ -28,6 +29,7 @@ use crate::reply::Reply;
 use crate::upstream::Patience;
 use crate::worker::Worker;
 
+use aside::Aside;
 use attempt::Answer;
 use outgoing::Outgoing;
 use session::Session;
@@ -253,20 +255,48 @@ impl Job<'_> {
         self.head.method.is_idempotent() || retry.on.holds(Condition::NonIdempotent)
     }
 
-    /// Tries endpoints until one answers, as often as it is safe to.
+    /// Passes the request on, and says what comes of it.
     async fn forward(
         &self,
         body: &mut Option<RequestBody>,
         upgrade: Option<OnUpgrade>,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Reply> {
-        let backend = &self.route.backend;
+        let answered = self.answer(body, upgrade.is_some(), record).await;
+        let (status, own) = match &answered {
+            Ok((answer, _)) => (answer.status, false),
+            Err(reply) => (reply.status(), true),
+        };
+        if self.is_replaced(status, own) {
+            drop(answered);
+            let page = self.ask(status, record).await?;
+            return Ok(self.finish(page, None, None));
+        }
+        let (answer, cookie) = answered?;
+        Ok(self.finish(answer, upgrade, cookie))
+    }
+
+    /// Tries endpoints until one answers, as often as it is safe to; with the cookie that leads back to it.
+    async fn answer(
+        &self,
+        body: &mut Option<RequestBody>,
+        upgrades: bool,
+        record: &mut Record,
+    ) -> Result<(Answer, Option<HeaderValue>), Reply> {
+        let stand_in = self.stand_in();
+        let backend = stand_in.unwrap_or(&self.route.backend);
         let group = self.worker.upstreams.group(
             backend,
             backend.protocol(record.client.tls),
             record.started,
         );
-        let outgoing = Outgoing::new(self, body.as_ref(), upgrade.is_some());
+        let mut outgoing = Outgoing::new(self, body.as_ref(), upgrades);
+        if stand_in.is_some() {
+            outgoing = outgoing.aside(Aside {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                at_root: false,
+            });
+        }
         if let Some(line) = &mut record.line {
             line.request_id = outgoing.request_id().into();
         }
@@ -286,7 +316,7 @@ impl Job<'_> {
                 }
                 Ok(answer) => {
                     let cookie = session.cookie(self, &group, &peer);
-                    return Ok(self.finish(answer, upgrade, cookie));
+                    return Ok((answer, cookie));
                 }
                 Err(failure) => {
                     now = Instant::now();

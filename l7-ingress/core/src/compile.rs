@@ -335,6 +335,9 @@ impl Compiler {
         let old = self.table.set(pattern, host);
         for route in old.iter().flat_map(|old| Host::routes(old)) {
             self.services.release(&route.backend);
+            if let Some(errors) = &route.errors {
+                self.services.release(errors);
+            }
         }
         if pattern.is_empty() {
             self.note_catch_alls();

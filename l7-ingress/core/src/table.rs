@@ -121,6 +121,8 @@ pub struct Route {
     pub pattern: Option<Arc<Pattern>>,
     /// Where requests go.
     pub backend: Arc<Backend>,
+    /// What answers in its place where that is asked for.
+    pub errors: Option<Arc<Backend>>,
     /// Whether plain HTTP is sent to HTTPS, and with which status.
     pub https_redirect: Option<StatusCode>,
     /// Where `/` of the host is sent to.

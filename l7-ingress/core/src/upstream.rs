@@ -1,6 +1,7 @@
 //! How the endpoints of a route are chosen, spoken to and tried again: what an Ingress asks for, ready to run.
 
 mod affinity;
+mod errors;
 mod expression;
 mod rendezvous;
 mod retry;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::filter::Facts;
 
 pub use affinity::{Affinity, CanaryBehavior, Mode, SameSite, Setting};
+pub use errors::Errors;
 pub use expression::{Expression, UnknownVariable};
 pub use rendezvous::{Key, Number, weight};
 pub use retry::{Condition, Conditions, Retry};
@@ -32,6 +34,8 @@ pub struct Upstream {
     pub hash: Option<Box<HashBy>>,
     /// The cookie that decides about the endpoint.
     pub affinity: Option<Box<Affinity>>,
+    /// What the default backend answers.
+    pub errors: Option<Box<Errors>>,
 }
 
 /// How long an endpoint may take; `None` for as long as all may.

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Job;
+use super::aside::Aside;
 use crate::body::RequestBody;
 use crate::upstream::{Framing, Patience, Peer, write_field};
 use crate::worker::Worker;
@@ -23,6 +24,8 @@ pub(super) struct Outgoing<'r> {
     framing: Framing,
     /// What to switch to, if the client asks.
     upgrade: Option<&'r HeaderValue>,
+    /// What the default backend is told.
+    aside: Option<Aside>,
 }
 
 /// Takes fields, in whatever form a protocol writes them.
@@ -46,7 +49,14 @@ impl<'r> Outgoing<'r> {
             request_id,
             framing: framing(job.head, body),
             upgrade,
+            aside: None,
         }
+    }
+
+    /// The same for the default backend.
+    pub(super) fn aside(mut self, aside: Aside) -> Self {
+        self.aside = Some(aside);
+        self
     }
 
     pub(super) const fn worker(&self) -> &'r Rc<Worker> {
@@ -127,6 +137,7 @@ impl<'r> Outgoing<'r> {
             BackendProtocol::Http | BackendProtocol::H2c => "http",
         };
         let target = match &self.job.told.rewritten {
+            _ if self.is_at_root() => None,
             Some(rewritten) => rewritten.target.parse().ok(),
             None => self.job.head.uri.path_and_query().cloned(),
         };
@@ -146,8 +157,16 @@ impl<'r> Outgoing<'r> {
         request
     }
 
+    /// Whether the default backend is asked about something else.
+    fn is_at_root(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.at_root)
+    }
+
     /// The target as the client wrote it, unless it is rewritten.
     fn target(&self) -> &str {
+        if self.is_at_root() {
+            return "/";
+        }
         match &self.job.told.rewritten {
             Some(rewritten) => &rewritten.target,
             None => {
@@ -181,6 +200,7 @@ impl<'r> Outgoing<'r> {
             let text = name.as_str();
             let dropped = forwarded::is_hop_by_hop(text)
                 || prefix.is_some() && text == "x-forwarded-prefix"
+                || self.aside.is_some() && Aside::is_ours(text)
                 || cookie.is_some() && *name == header::COOKIE
                 || is_replaced(text)
                 || listed
@@ -195,6 +215,9 @@ impl<'r> Outgoing<'r> {
         }
         if let Some(prefix) = prefix {
             to.text("x-forwarded-prefix", prefix);
+        }
+        if let Some(aside) = &self.aside {
+            aside.write(self.job, |name, value| to.text(name, value));
         }
         let told = &self.job.told.forwarded;
         to.text("x-request-id", &self.request_id);

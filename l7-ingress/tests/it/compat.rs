@@ -128,7 +128,7 @@ async fn run(table: &Table) -> Vec<(&str, String)> {
     for name in ["one", "two", "three"] {
         trio.push(scripted(name, &counts).await);
     }
-    let dead = refusing().await;
+    let dead = Backend::refusing().await;
     let mut objects = vec![crate::harness::class()];
     objects.extend(served("echo", &[echo.address]));
     objects.extend(served("other", &[other.address]));
@@ -330,12 +330,6 @@ async fn scripted(name: &'static str, counts: &Counts) -> Backend {
 
 /// Requests by their `x-count`, over all backends.
 type Counts = Arc<Mutex<HashMap<HeaderValue, usize>>>;
-
-/// An address at which nobody listens.
-async fn refusing() -> std::net::SocketAddr {
-    let backend = Backend::connections(async |tcp| drop(tcp)).await;
-    backend.address
-}
 
 /// `x-reply-status: 404`, `x-reply-field: Name: value`.
 fn script(asked: &HeaderMap, response: &mut Response<Body>) {

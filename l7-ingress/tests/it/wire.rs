@@ -9,6 +9,7 @@ mod http1;
 mod ipv6;
 mod routing;
 mod status;
+mod sticky;
 mod streaming;
 mod tls;
 mod upgrade;

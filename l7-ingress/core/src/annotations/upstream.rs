@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::reader::{Effect, Reader};
 use crate::Balance;
 use crate::upstream::{
-    Affinity, CanaryBehavior, Conditions, Expression, HashBy, Mode, Retry, SameSite, Timeouts,
-    Upstream,
+    Affinity, CanaryBehavior, Conditions, Errors, Expression, HashBy, Mode, Retry, SameSite,
+    Timeouts, Upstream,
 };
 
 /// The longest response head that may be asked for: one request's memory.
@@ -36,6 +36,7 @@ pub(super) fn read(reader: &mut Reader<'_>, default: &Upstream) -> Upstream {
             .or(default.response_head),
         hash: hash(reader),
         affinity: affinity(reader).map(Box::new),
+        errors: errors(reader),
     }
 }
 
@@ -196,6 +197,35 @@ fn affinity(reader: &mut Reader<'_>) -> Option<Affinity> {
         .unwrap_or_default(),
     };
     choice(reader, "affinity", &[("cookie", ())]).map(|()| affinity)
+}
+
+fn errors(reader: &mut Reader<'_>) -> Option<Box<Errors>> {
+    let statuses = reader.value("custom-http-errors", Effect::Refuse, |text| {
+        let parts = text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
+        let read = |part: &str| match part.parse::<u16>() {
+            Ok(status @ 400..=599) => Ok(status),
+            _ => Err(format!("{part:?} is no status between 400 and 599")),
+        };
+        parts.map(read).collect::<Result<Box<[u16]>, _>>()
+    });
+    let service = reader.value("default-backend", Effect::Refuse, |text| {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        match !text.is_empty() && text.len() <= 63 && text.bytes().all(allowed) {
+            true => Ok(text),
+            false => Err(format!("{text:?} is no name of a Service")),
+        }
+    });
+    let passes = reader.boolean("disable-proxy-intercept-errors");
+    let errors = Errors {
+        statuses: statuses.unwrap_or_default(),
+        intercepts: !passes.unwrap_or(false),
+        service: service.map(Into::into),
+    };
+    let is_asked = !errors.statuses.is_empty() || errors.service.is_some();
+    is_asked.then(|| Box::new(errors))
 }
 
 fn same_site(reader: &mut Reader<'_>) -> Option<SameSite> {

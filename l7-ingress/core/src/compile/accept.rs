@@ -89,9 +89,11 @@ impl Accepted {
     pub(crate) fn services(&self) -> impl Iterator<Item = &Arc<str>> {
         let paths = self.rules.iter().flat_map(|rule| &rule.paths);
         let backends = paths.map(|path| &path.backend);
+        let errors = self.annotations.policy.upstream.errors.as_deref();
         backends
             .chain(&self.default_backend)
             .map(|backend| &backend.service)
+            .chain(errors.and_then(|errors| errors.service.as_ref()))
     }
 
     /// Every Secret that it names.

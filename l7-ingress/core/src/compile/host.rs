@@ -16,7 +16,7 @@ use super::tls;
 use crate::certificate::Certificate;
 use crate::filter::{Moved, Pattern, Policy, Stages};
 use crate::table::Host;
-use crate::{Backend, EndpointSet, Manner, PathType, Resolution, Route, Settings};
+use crate::{Backend, BackendProtocol, EndpointSet, Manner, PathType, Resolution, Route, Settings};
 
 /// Where a default backend is written.
 pub(super) const DEFAULT_BACKEND: &str = "spec.defaultBackend";
@@ -149,6 +149,7 @@ impl Scope<'_> {
                         https_redirect: self.redirect(ingress, rules.has_tls),
                         app_root: ingress.annotations.app_root.clone(),
                         moved: None,
+                        errors: self.errors(&ingress.name, &ingress.annotations.policy),
                         policy: Arc::clone(&ingress.annotations.policy),
                         stages: Stages::default(),
                     });
@@ -306,9 +307,37 @@ impl Scope<'_> {
             https_redirect,
             app_root: None,
             moved: None,
+            errors: policy.and_then(|policy| self.errors(ingress, policy)),
             policy: Arc::clone(policy.unwrap_or(&self.settings.policy)),
             stages: Stages::default(),
         }
+    }
+
+    /// What answers in place of a route's endpoints.
+    fn errors(&mut self, ingress: &ObjectName, policy: &Policy) -> Option<Arc<Backend>> {
+        let errors = policy.upstream.errors.as_deref()?;
+        let Some(name) = &errors.service else {
+            return self.controllers_backend();
+        };
+        let service = ObjectName {
+            namespace: Arc::clone(&ingress.namespace),
+            name: Arc::clone(name),
+        };
+        let wish = Wish {
+            port: None,
+            protocol: Some(BackendProtocol::Http),
+            manner: Manner {
+                balance: self.settings.balance,
+                ..Manner::default()
+            },
+        };
+        let (backend, fault) = self.services.acquire(&service, wish);
+        if let Some(fault) = fault {
+            let (_, message) = explain_fault(fault, &service, &backend.port);
+            let field = "metadata.annotations[default-backend]".to_owned();
+            self.warn(ingress, field, "ServiceNotFound", message);
+        }
+        Some(backend)
     }
 
     fn controllers_backend(&mut self) -> Option<Arc<Backend>> {

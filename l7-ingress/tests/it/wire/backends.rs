@@ -115,3 +115,48 @@ async fn a_slow_endpoint_gets_less_where_latency_counts() {
     println!("200 requests, {share} of them to the endpoint that takes {SLOW:?}");
     assert!((1..=20).contains(&share), "{share} of 200");
 }
+
+#[tokio::test]
+async fn auto_http_follows_the_client() {
+    let echo = |request| describe("web".to_owned(), request);
+    let tls = Backend::https(unverifiable(&["http/1.1"]), echo).await;
+    let plain = Backend::echo("web").await;
+    for (backend, secure, clear) in [(&tls, 200, 502), (&plain, 502, 200)] {
+        let key = "nginx.ingress.kubernetes.io/ssl-redirect";
+        let objects = speaking("AUTO_HTTP", backend).into_iter();
+        let objects: Vec<_> = objects
+            .map(|object| annotate(object, key, "false"))
+            .collect();
+        let proxy = Proxy::start(&objects, &[]).await;
+        assert_eq!(proxy.get("https://a.test/").await.status, secure);
+        assert_eq!(proxy.get("http://a.test/").await.status, clear);
+    }
+}
+
+#[tokio::test]
+async fn the_address_of_a_service_may_stand_for_its_endpoints() {
+    let (service, pod) = (Backend::echo("service").await, Backend::echo("pod").await);
+    let key = "nginx.ingress.kubernetes.io/service-upstream";
+    let mut objects = served("web", &[pod.address]);
+    objects[0]["spec"] = serde_json::json!({
+        "clusterIP": "127.0.0.1",
+        "ports": [{ "name": "http", "port": service.address.port() }],
+    });
+    let with = annotate(ingress("via", &["via.test Prefix / web"]), key, "true");
+    let without = ingress("direct", &["direct.test Prefix / web"]);
+    objects.extend([class(), with, without]);
+    let proxy = Proxy::start(&objects, &[]).await;
+    assert_eq!(proxy.get("http://via.test/").await.backend(), "service");
+    assert_eq!(proxy.get("http://direct.test/").await.backend(), "pod");
+}
+
+#[tokio::test]
+async fn a_route_has_its_own_time_limits() {
+    let silent = Backend::connections(async |_tcp| std::future::pending::<()>().await).await;
+    let key = "nginx.ingress.kubernetes.io/proxy-read-timeout";
+    let mut objects = served("web", &[silent.address]);
+    let object = ingress("web", &["a.test Prefix / web"]);
+    objects.extend([class(), annotate(object, key, "1")]);
+    let proxy = Proxy::start(&objects, &["--proxy-read-timeout", "1h"]).await;
+    assert_eq!(proxy.get("http://a.test/").await.status, 504);
+}
