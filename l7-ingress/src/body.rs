@@ -1,6 +1,7 @@
 //! Bodies on their way through: the client's to a backend, a backend's to the client.
 
 mod buffer;
+mod paced;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use l7_ingress_core::filter::Pace;
 use tokio::time::Instant;
 
 use crate::record::Record;
@@ -20,6 +22,7 @@ use crate::watchdog::Watchdog;
 
 pub(crate) use buffer::Budget;
 use buffer::Buffer;
+use paced::Paced;
 
 /// Why a request body did not arrive. The client is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -217,6 +220,7 @@ pub(crate) enum ResponseBodyError {
 pub(crate) struct ResponseBody {
     source: Source,
     record: Option<Record>,
+    paced: Option<Box<Paced>>,
 }
 
 /// Where a response body comes from.
@@ -245,6 +249,7 @@ impl ResponseBody {
         Self {
             source: Source::Empty,
             record: None,
+            paced: None,
         }
     }
 
@@ -253,6 +258,7 @@ impl ResponseBody {
         Self {
             source: Source::Full(bytes.into()),
             record: None,
+            paced: None,
         }
     }
 
@@ -263,6 +269,7 @@ impl ResponseBody {
         Self {
             source: Source::Http1(Box::new(exchange)),
             record: None,
+            paced: None,
         }
     }
 
@@ -278,6 +285,7 @@ impl ResponseBody {
         Self {
             source: Source::Http2(Box::new(body)),
             record: None,
+            paced: None,
         }
     }
 
@@ -285,6 +293,36 @@ impl ResponseBody {
     pub(crate) fn recorded(mut self, record: Record) -> Self {
         self.record = Some(record);
         self
+    }
+
+    /// Sends it no faster than this.
+    pub(crate) fn paced(mut self, pace: Option<Pace>) -> Self {
+        self.paced = pace.map(Paced::new);
+        self
+    }
+
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
+        let Some(paced) = &mut self.paced else {
+            return self.poll_source(cx);
+        };
+        ready!(paced.poll_turn(cx));
+        if paced.holds() {
+            let rest = paced.take();
+            return Poll::Ready(Some(Ok(paced.piece(rest))));
+        }
+        let frame = ready!(self.poll_source(cx));
+        let Some(paced) = &mut self.paced else {
+            return Poll::Ready(frame);
+        };
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| match frame.into_data() {
+                Ok(data) => paced.piece(data),
+                Err(trailers) => trailers,
+            })
+        }))
     }
 
     fn poll_source(
@@ -329,7 +367,7 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
-        let frame = ready!(self.poll_source(cx));
+        let frame = ready!(self.poll_piece(cx));
         if let Some(record) = &mut self.record {
             match &frame {
                 Some(Ok(frame)) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
@@ -341,6 +379,9 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
+        if self.paced.as_ref().is_some_and(|paced| paced.holds()) {
+            return false;
+        }
         match &self.source {
             Source::Empty => true,
             Source::Full(bytes) => bytes.is_empty(),
@@ -350,13 +391,17 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        let held = self.paced.as_ref().map_or(0, |paced| paced.held());
         match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
-            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Empty => SizeHint::with_exact(held),
+            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64 + held),
             Source::Http1(exchange) => exchange
                 .remaining()
-                .map_or_else(SizeHint::default, SizeHint::with_exact),
-            Source::Http2(body) => body.incoming.size_hint(),
+                .map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + held)),
+            Source::Http2(body) => match body.incoming.size_hint().exact() {
+                Some(rest) => SizeHint::with_exact(rest + held),
+                None => SizeHint::default(),
+            },
         }
     }
 }

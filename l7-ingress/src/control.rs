@@ -21,6 +21,7 @@ use model::{Kind, ObjectName, ObjectRef};
 use tokio::sync::{oneshot, watch};
 
 use crate::access_log::Writer;
+use crate::limits::Zones;
 use crate::listen::{self, Listeners};
 use crate::metrics::Metrics;
 use crate::settings::{ArgumentError, ProxySettings, RunArgs};
@@ -155,6 +156,7 @@ impl Server {
         let tls = tls::server_config(Arc::clone(&provider), Arc::clone(&table))?;
         let proxy = ProxySettings::new(&args.proxy, &https, listeners.len());
         let proxy = Arc::new(proxy);
+        let zones = Zones::new(tokio::time::Instant::now());
         let seed = |(index, listeners): (usize, Listeners)| Seed {
             settings: Arc::clone(&proxy),
             table: Arc::clone(&table),
@@ -164,6 +166,7 @@ impl Server {
             metrics: metrics.worker(index),
             log: log.handle(args.proxy.access_log, metrics.worker(index)),
             shutdown: process.shutdown().clone(),
+            zones: Arc::clone(&zones),
         };
         let seeds: Vec<Seed> = listeners.into_iter().enumerate().map(seed).collect();
         // Nobody is served from a table that does not know all: clients wait in the kernel's queue.

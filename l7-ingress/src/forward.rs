@@ -1,5 +1,6 @@
 //! One request: find its route, pass it to an endpoint, pass the response back.
 
+mod admit;
 mod aside;
 mod attempt;
 mod outgoing;
@@ -16,7 +17,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use l7_ingress_core::filter::{self, Facts, Rewritten};
+use l7_ingress_core::filter::{self, Asked, Facts, Rewritten};
 use l7_ingress_core::forwarded::Forwarded;
 use l7_ingress_core::upstream::Condition;
 use l7_ingress_core::{Resolution, Route, host, path};
@@ -73,6 +74,13 @@ pub(crate) async fn answer(
     // Whoever sends what means two things may mean the next request to be another's.
     let refused = matches!(answered, Err(Reply::BadRequest | Reply::TargetTooLong));
     let mut response = answered.unwrap_or_else(Reply::into_response);
+    if let Some(route) = &record.route {
+        let asked = Asked {
+            head: &head,
+            tls: client.tls,
+        };
+        filter::respond(route, &asked, response.headers_mut());
+    }
     let status = response.status();
     // Whether TLS ends here decides, not what a proxy in front says.
     if let Some(hsts) = worker.settings.hsts.as_ref().filter(|_| client.tls) {
@@ -86,7 +94,8 @@ pub(crate) async fn answer(
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| body.recorded(record)))
+    let pace = record.route.as_ref().and_then(|route| route.policy.pace);
+    Ok(response.map(|body| body.paced(pace).recorded(record)))
 }
 
 /// What to wait for if an endpoint agrees to switch protocols: only HTTP/1.1 clients can ask.
@@ -160,8 +169,8 @@ fn route<'h>(
         tls: client.tls,
         forwarded: &forwarded,
     };
-    if let Some((_, answer)) = filter::run(route, &facts) {
-        return Err(Reply::Filtered(Box::new(answer)));
+    if !route.stages.is_empty() {
+        admit::admit(worker, route, &facts, record)?;
     }
     let rewritten =
         filter::rewrite(route, &facts).map_err(|answer| Reply::Filtered(Box::new(answer)))?;

@@ -17,6 +17,7 @@ mod explain;
 mod flood;
 mod forward;
 mod forwarding;
+mod limits;
 mod listen;
 mod metrics;
 mod offline;

@@ -12,6 +12,7 @@ use l7_ingress_core::Route;
 use tokio::time::Instant;
 
 use crate::client::Client;
+use crate::limits::Open;
 use crate::metrics::Sample;
 use crate::upstream::Peer;
 use crate::worker::Worker;
@@ -33,6 +34,8 @@ pub(crate) struct Record {
     pub(crate) response_bytes: u64,
     /// Only while an access log is written.
     pub(crate) line: Option<Box<Line>>,
+    /// Its place among the client's open requests, where those are limited.
+    pub(crate) open: Option<Open>,
     ended: bool,
 }
 
@@ -96,6 +99,7 @@ impl Record {
             request_bytes: Rc::default(),
             response_bytes: 0,
             line,
+            open: None,
             ended: false,
         }
     }
@@ -121,6 +125,7 @@ impl Record {
             return;
         }
         let now = Instant::now();
+        self.open = None;
         self.client.end(now);
         if let Some(route) = &self.route {
             let sample = self.sample(now);

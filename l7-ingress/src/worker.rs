@@ -28,6 +28,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::access_log::AccessLog;
 use crate::body::Budget;
+use crate::limits::{ZoneCache, Zones};
 use crate::listen::{self, Listeners};
 use crate::metrics::{Sample, Series, WorkerMetrics};
 use crate::settings::ProxySettings;
@@ -50,6 +51,7 @@ pub(crate) struct Seed {
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) log: AccessLog,
     pub(crate) shutdown: Shutdown,
+    pub(crate) zones: Arc<Zones>,
 }
 
 /// Series by the route's address: routes of replaced tables are swept out.
@@ -63,6 +65,8 @@ pub(crate) struct Worker {
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) log: AccessLog,
     pub(crate) tls: Arc<ServerConfig>,
+    /// What clients have asked for.
+    pub(crate) zones: ZoneCache,
     /// What is held of request bodies.
     pub(crate) buffered: Rc<Budget>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
@@ -91,6 +95,7 @@ impl Worker {
             metrics: seed.metrics,
             log: seed.log,
             tls: seed.tls,
+            zones: ZoneCache::new(seed.zones),
             buffered: Rc::default(),
             table: RefCell::new(Cache::new(seed.table)),
             series: RefCell::default(),
@@ -163,6 +168,7 @@ impl Worker {
     fn sweep(&self, now: Instant) {
         self.upstreams.sweep(now);
         self.metrics.idle_upstream.set(self.upstreams.idle() as u64);
+        self.zones.sweep();
         // Only this cache still holds a route whose table is gone.
         self.series
             .borrow_mut()

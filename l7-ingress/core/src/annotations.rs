@@ -1,6 +1,9 @@
 //! The annotations of an Ingress: from strings to values, and nowhere else.
 
+mod access;
 mod catalogue;
+mod cors;
+mod limit;
 mod proxied;
 mod reader;
 mod redirect;
@@ -78,7 +81,8 @@ impl Annotations {
         values.app_root = redirect::app_root(&mut reader);
         values.from_to_www = reader.boolean("from-to-www-redirect").unwrap_or_default();
         values.aliases = redirect::aliases(&mut reader);
-        let policy = policy(&mut reader, settings);
+        let mut policy = policy(&mut reader, settings);
+        policy.denied |= reader.denies();
         if policy != *settings.policy {
             values.policy = Arc::new(policy);
         }
@@ -104,6 +108,10 @@ fn policy(reader: &mut Reader<'_>, settings: &Settings) -> Policy {
         policy.relative_redirects = relative;
     }
     policy.rewrite = rewrite::read(reader);
+    policy.cors = cors::read(reader);
+    policy.sources = access::read(reader, settings.policy.sources.as_deref());
+    policy.limits = limit::read(reader, settings.limit_status);
+    policy.pace = limit::pace(reader, settings.policy.pace);
     policy.proxied = proxied::read(reader);
     policy.connection = proxied::connection(reader);
     if let Some(logged) = reader.boolean("enable-access-log") {

@@ -32,7 +32,8 @@ use rustls::sign::CertifiedKey;
 
 use self::host::{Compiled, Scope, Subject};
 use self::ingresses::{CatchAllRank, Ingresses};
-use self::names::{Map, Names};
+pub(crate) use self::names::Map;
+use self::names::Names;
 use self::secrets::{Lookup, Secrets};
 pub use self::services::EndpointCounts;
 use self::services::Services;

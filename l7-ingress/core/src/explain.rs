@@ -84,6 +84,8 @@ pub enum Step {
     },
     /// What the backend gets in place of the request's target.
     Rewrite(String),
+    /// A filter that depends on more than the request; it is taken to let it in.
+    Assumed(Stage),
     /// The Service that the chosen route leads to.
     Backend {
         /// It, and what is spoken to it.
@@ -171,7 +173,7 @@ pub fn explain(compiler: &Compiler, query: &Query<'_>) -> Explanation {
     let unserved = compiler.unserved(&host).into_iter();
     steps.extend(unserved.map(|(ingress, reason)| Step::Unserved { ingress, reason }));
     let filtered = route.as_ref();
-    let filtered = filtered.map(|route| filtered_by(query, (&host, &path), route));
+    let filtered = filtered.map(|route| filtered_by(query, (&host, &path), route, &mut steps));
     let answer = match filtered {
         Some(Filtered::Answered(stage, answer)) => Answer::Filter(stage, answer),
         Some(Filtered::Passed(rewritten)) => {
@@ -319,7 +321,12 @@ enum Filtered {
 }
 
 /// What the filters of `route` do for a client that sets no forwarding fields.
-fn filtered_by(query: &Query<'_>, (host, path): (&str, &str), route: &Route) -> Filtered {
+fn filtered_by(
+    query: &Query<'_>,
+    (host, path): (&str, &str),
+    route: &Route,
+    steps: &mut Vec<Step>,
+) -> Filtered {
     let connection = Connection {
         peer: Ipv4Addr::LOCALHOST.into(),
         peer_text: "127.0.0.1",
@@ -339,7 +346,9 @@ fn filtered_by(query: &Query<'_>, (host, path): (&str, &str), route: &Route) -> 
         tls: query.https,
         forwarded: &Forwarded::new(&forwarded::Settings::default(), &connection, &client),
     };
-    if let Some((stage, answer)) = filter::run(route, &facts) {
+    let (answered, assumed) = filter::assume(route, &facts);
+    steps.extend(assumed.into_iter().map(Step::Assumed));
+    if let Some((stage, answer)) = answered {
         return Filtered::Answered(stage, answer);
     }
     match filter::rewrite(route, &facts) {

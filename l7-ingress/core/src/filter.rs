@@ -4,8 +4,12 @@
 //! password hash, another server) is a question that the proxy answers. Nothing is run on a route that does not
 //! ask for it: a route knows its [`Stages`].
 
+mod access;
+mod cors;
+mod limit;
 mod proxied;
 mod redirect;
+mod response;
 mod rewrite;
 
 use http::request::Parts;
@@ -15,9 +19,13 @@ use crate::Route;
 use crate::forwarded::Forwarded;
 use crate::upstream::Upstream;
 
+pub use access::{SourceRanges, Sources};
+pub use cors::{Cors, OriginPattern, Origins};
+pub use limit::{Limits, Pace, Rate, Zone};
 pub use proxied::Proxied;
 pub(crate) use proxied::Replacement;
 pub use redirect::{Moved, Redirect};
+pub use response::{Asked, respond};
 pub(crate) use rewrite::Template;
 pub use rewrite::{Pattern, Rewrite, Rewritten, rewrite};
 
@@ -30,6 +38,18 @@ pub struct Policy {
     pub redirect: Option<Redirect>,
     /// Whether redirects to HTTPS keep the request's trailing slash.
     pub keep_trailing_slash: bool,
+    /// Whether something that is needed to judge requests is missing or bad: then none is let in.
+    pub denied: bool,
+    /// What pages of other origins may do.
+    pub cors: Option<Box<Cors>>,
+    /// Who may come in by address.
+    pub sources: Option<Box<Sources>>,
+    /// How much one client may ask for.
+    pub limits: Option<Box<Limits>>,
+    /// How fast responses are sent.
+    pub pace: Option<Pace>,
+    /// Whether one of the access stages that lets a request in is enough.
+    pub satisfy_any: bool,
     /// The port that redirects to HTTPS name, where they name one; others then name an unusual one too.
     pub redirect_port: Option<u16>,
     /// Whether redirects within the host name the path alone.
@@ -63,21 +83,36 @@ pub enum Stage {
     BodySize,
     /// To the same path with a slash.
     TrailingSlash,
+    /// OPTIONS of a page of another origin: 204.
+    Preflight,
+    /// A Secret, network or URL that an annotation needs is bad: 503.
+    Denied,
     /// `temporal-redirect`, `permanent-redirect`.
     Redirect,
     /// From HTTP to HTTPS.
     HttpsRedirect,
+    /// `limit-rps`, `limit-rpm`: 503.
+    RequestRate,
+    /// `limit-connections`: 503.
+    Connections,
+    /// `allowlist-source-range`, `denylist-source-range`: 403.
+    Sources,
 }
 
 impl Stage {
     /// All, in the order in which they run.
-    pub const ORDER: [Self; 6] = [
+    pub const ORDER: [Self; 11] = [
         Self::OtherHost,
         Self::AppRoot,
         Self::BodySize,
         Self::TrailingSlash,
+        Self::Preflight,
+        Self::Denied,
         Self::Redirect,
         Self::HttpsRedirect,
+        Self::RequestRate,
+        Self::Connections,
+        Self::Sources,
     ];
 
     /// Whether a route has something for it to do.
@@ -87,21 +122,63 @@ impl Stage {
             Self::AppRoot => route.app_root.is_some(),
             Self::BodySize => route.policy.body_limit.is_some(),
             Self::TrailingSlash => matches!(route.moved, Some(Moved::Slash)),
+            Self::Preflight => route.policy.cors.is_some(),
+            Self::Denied => route.policy.denied,
             Self::Redirect => route.policy.redirect.is_some(),
             Self::HttpsRedirect => route.https_redirect.is_some(),
+            Self::RequestRate => {
+                let limits = route.policy.limits.as_ref();
+                limits.is_some_and(|limits| limits.count_requests())
+            }
+            Self::Connections => {
+                let limits = route.policy.limits.as_ref();
+                limits.is_some_and(|limits| limits.connections.is_some())
+            }
+            Self::Sources => route.policy.sources.is_some(),
         }
     }
 
-    fn run(self, route: &Route, facts: &Facts<'_>) -> Option<Answer> {
+    /// Whether it is one of those that `satisfy` combines.
+    const fn is_access(self) -> bool {
+        matches!(self, Self::Sources)
+    }
+
+    fn run<'r>(self, route: &'r Route, facts: &Facts<'_>) -> Verdict<'r> {
+        let policy = &*route.policy;
         match self {
-            Self::OtherHost | Self::TrailingSlash => redirect::moved(route, facts),
-            Self::AppRoot => redirect::to_app_root(route, facts),
-            Self::BodySize => body_size(route, facts),
-            Self::Redirect => {
-                let redirect = route.policy.redirect.as_ref();
-                redirect.map(|redirect| redirect.answer(route, facts))
+            Self::OtherHost | Self::TrailingSlash => redirect::moved(route, facts).into(),
+            Self::AppRoot => redirect::to_app_root(route, facts).into(),
+            Self::BodySize => body_size(route, facts).into(),
+            Self::Preflight => {
+                let cors = policy.cors.as_ref();
+                cors.and_then(|cors| cors.preflight(facts.head)).into()
             }
-            Self::HttpsRedirect => redirect::to_https(route, facts),
+            Self::Denied => Verdict::Answer(Answer::status(StatusCode::SERVICE_UNAVAILABLE)),
+            Self::Redirect => {
+                let redirect = policy.redirect.as_ref();
+                redirect
+                    .map(|redirect| redirect.answer(route, facts))
+                    .into()
+            }
+            Self::HttpsRedirect => redirect::to_https(route, facts).into(),
+            Self::RequestRate | Self::Connections => {
+                let Some(limits) = &policy.limits else {
+                    return Verdict::Continue;
+                };
+                let exempt = limits.exempt.as_ref();
+                if exempt.is_some_and(|exempt| exempt.contain(facts.forwarded.real_ip)) {
+                    return Verdict::Continue;
+                }
+                Verdict::Ask(match self {
+                    Self::RequestRate => Question::Rate(limits),
+                    _ => Question::Connections(limits),
+                })
+            }
+            Self::Sources => {
+                let sources = policy.sources.as_ref();
+                let address = facts.forwarded.real_ip;
+                sources.map_or(Verdict::Continue, |sources| sources.judge(address))
+            }
         }
     }
 }
@@ -113,8 +190,13 @@ impl std::fmt::Display for Stage {
             Self::AppRoot => "redirect to the application's root",
             Self::BodySize => "the body is too long",
             Self::TrailingSlash => "redirect to the path with a slash",
+            Self::Preflight => "CORS preflight",
+            Self::Denied => "something that the Ingress needs is missing or bad",
             Self::Redirect => "redirect",
             Self::HttpsRedirect => "redirect to HTTPS",
+            Self::RequestRate => "request rate",
+            Self::Connections => "concurrent requests",
+            Self::Sources => "source ranges",
         })
     }
 }
@@ -129,6 +211,12 @@ impl Stages {
             .into_iter()
             .filter(|stage| stage.is_needed(route));
         Self(needed.fold(0, |bits, stage| bits | 1 << stage as u8))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     /// In the order in which they run.
@@ -194,13 +282,134 @@ impl Answer {
     }
 }
 
-/// Runs the filters of `route`: the answer of the first one that has one.
+/// Runs the filters of `route` as if all that only the proxy knows spoke for the request: the answer of the first one
+/// that has one, and the stages that depend on more.
 #[must_use]
-pub fn run(route: &Route, facts: &Facts<'_>) -> Option<(Stage, Answer)> {
-    route
-        .stages
-        .iter()
-        .find_map(|stage| Some((stage, stage.run(route, facts)?)))
+pub fn assume(route: &Route, facts: &Facts<'_>) -> (Option<(Stage, Answer)>, Vec<Stage>) {
+    let mut run = Run::new(route);
+    let mut assumed = Vec::new();
+    loop {
+        match run.next(facts) {
+            Next::Pass => return (None, assumed),
+            Next::Answer(stage, answer) => return (Some((stage, answer)), assumed),
+            Next::Ask(stage, _) => {
+                assumed.push(stage);
+                run.tell(stage, Verdict::Granted);
+            }
+        }
+    }
+}
+
+/// What a stage makes of a request.
+#[derive(Debug)]
+pub enum Verdict<'r> {
+    /// Nothing: the next one decides.
+    Continue,
+    /// It may come in; where `satisfy` is `any`, whatever the other access stages would say.
+    Granted,
+    /// It is answered here.
+    Answer(Answer),
+    /// That depends on what only the proxy knows.
+    Ask(Question<'r>),
+}
+
+impl From<Option<Answer>> for Verdict<'_> {
+    fn from(answer: Option<Answer>) -> Self {
+        answer.map_or(Self::Continue, Self::Answer)
+    }
+}
+
+/// What a stage wants to know of the proxy.
+#[derive(Debug)]
+pub enum Question<'r> {
+    /// Whether the client keeps to the rates.
+    Rate(&'r Limits),
+    /// Whether it has fewer requests open than it may.
+    Connections(&'r Limits),
+}
+
+/// What comes next for a request.
+#[derive(Debug)]
+pub enum Next<'r> {
+    /// It is passed on.
+    Pass,
+    /// It is answered.
+    Answer(Stage, Answer),
+    /// Once this is known and told by [`Run::tell`], it goes on.
+    Ask(Stage, Question<'r>),
+}
+
+/// The filters of a route, on their way through one request.
+#[derive(Debug)]
+pub struct Run<'r> {
+    route: &'r Route,
+    left: u32,
+    /// What an access stage had against the request, unless another one lets it in.
+    refused: Option<(Stage, Answer)>,
+}
+
+impl<'r> Run<'r> {
+    /// At the first filter.
+    #[must_use]
+    pub fn new(route: &'r Route) -> Self {
+        Self {
+            route,
+            left: route.stages.0,
+            refused: None,
+        }
+    }
+
+    /// Runs filters until one has an answer or a question.
+    pub fn next(&mut self, facts: &Facts<'_>) -> Next<'r> {
+        while self.left != 0 {
+            let stage = Stage::ORDER[self.left.trailing_zeros() as usize];
+            self.left &= self.left - 1;
+            match stage.run(self.route, facts) {
+                Verdict::Ask(question) => return Next::Ask(stage, question),
+                verdict => {
+                    if let Some(answer) = self.tell(stage, verdict) {
+                        return Next::Answer(stage, answer);
+                    }
+                }
+            }
+        }
+        match self.refused.take() {
+            Some((stage, answer)) => Next::Answer(stage, answer),
+            None => Next::Pass,
+        }
+    }
+
+    /// Takes what became of the question that `stage` asked; returns what the request is answered with, if that ends
+    /// it.
+    pub fn tell(&mut self, stage: Stage, verdict: Verdict<'r>) -> Option<Answer> {
+        let any = self.route.policy.satisfy_any && stage.is_access();
+        match verdict {
+            Verdict::Granted if any => {
+                self.refused = None;
+                for access in Stage::ORDER.into_iter().filter(|stage| stage.is_access()) {
+                    self.left &= !(1 << access as u8);
+                }
+                None
+            }
+            Verdict::Answer(answer) if any && is_refusal(answer.status) => {
+                let unauthorized = self
+                    .refused
+                    .as_ref()
+                    .is_some_and(|(_, refused)| refused.status == StatusCode::UNAUTHORIZED);
+                if !unauthorized {
+                    self.refused = Some((stage, answer));
+                }
+                None
+            }
+            Verdict::Answer(answer) => Some(answer),
+            Verdict::Continue | Verdict::Granted | Verdict::Ask(_) => None,
+        }
+    }
+}
+
+/// What another access stage may overrule; a fault is none.
+fn is_refusal(status: StatusCode) -> bool {
+    status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN
 }
 
 /// A length that the client announces is judged before a byte of the body is read; one that it does not announce is

@@ -41,6 +41,8 @@ pub struct Settings {
     pub https_port: u16,
     /// Whether the path `/p` is sent to `/p/` where an Ingress has that path alone, as nginx does it.
     pub trailing_slash_redirect: bool,
+    /// The status of requests that are more than a limit allows.
+    pub limit_status: StatusCode,
     /// What Ingresses get that do not say otherwise.
     pub policy: Arc<Policy>,
     /// How endpoints are chosen.
@@ -69,6 +71,7 @@ impl Default for Settings {
             force_ssl_redirect: false,
             https_port: 443,
             trailing_slash_redirect: false,
+            limit_status: StatusCode::SERVICE_UNAVAILABLE,
             policy: Arc::new(Policy {
                 body_limit: Some(DEFAULT_BODY_LIMIT),
                 ..Policy::default()

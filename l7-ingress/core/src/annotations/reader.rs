@@ -18,10 +18,6 @@ pub(crate) enum Effect {
     /// The Ingress is not accepted: its last good version goes on serving.
     Refuse,
     /// The paths of the Ingress answer 503.
-    #[expect(
-        dead_code,
-        reason = "the first annotation that denies comes with basic authentication"
-    )]
     Deny,
     /// The Ingress is served as if the annotation were not there.
     Skip,
@@ -101,6 +97,11 @@ impl<'a> Reader<'a> {
             message,
             effect,
         });
+    }
+
+    /// Whether a fault keeps everybody out.
+    pub(super) fn denies(&self) -> bool {
+        self.faults.iter().any(|fault| fault.effect == Effect::Deny)
     }
 
     pub(super) fn boolean(&mut self, name: &'static str) -> Option<bool> {

@@ -54,6 +54,7 @@ impl fmt::Display for Step {
                 write!(f, "not served   Ingress {ingress}: {reason}")
             }
             Self::Rewrite(target) => write!(f, "rewrite      to {target}"),
+            Self::Assumed(stage) => write!(f, "filter       {stage}: taken to let it in"),
             Self::Backend { backend, endpoints } => {
                 write!(
                     f,

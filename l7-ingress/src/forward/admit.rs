@@ -1,0 +1,69 @@
+//! Answers what filters ask: what only the proxy knows.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use l7_ingress_core::Route;
+use l7_ingress_core::filter::{self, Facts, Limits, Next, Question, Run, Verdict};
+
+use crate::record::Record;
+use crate::reply::Reply;
+use crate::worker::Worker;
+
+/// Runs the filters of a route.
+///
+/// # Errors
+/// The answer of the one that has one.
+pub(super) fn admit(
+    worker: &Worker,
+    route: &Arc<Route>,
+    facts: &Facts<'_>,
+    record: &mut Record,
+) -> Result<(), Reply> {
+    let mut run = Run::new(route);
+    loop {
+        let (stage, question) = match run.next(facts) {
+            Next::Pass => return Ok(()),
+            Next::Answer(_, answer) => return Err(Reply::Filtered(Box::new(answer))),
+            Next::Ask(stage, question) => (stage, question),
+        };
+        let verdict = match question {
+            Question::Rate(limits) => rate(worker, route, limits, (facts, record)),
+            Question::Connections(limits) => connections(worker, route, limits, (facts, record)),
+        };
+        if let Some(answer) = run.tell(stage, verdict) {
+            return Err(Reply::Filtered(Box::new(answer)));
+        }
+    }
+}
+
+fn rate<'r>(
+    worker: &Worker,
+    route: &Arc<Route>,
+    limits: &Limits,
+    (facts, record): (&Facts<'_>, &Record),
+) -> Verdict<'r> {
+    let zone = worker.zones.of(route);
+    let admitted = zone.admits(record.started, facts.forwarded.real_ip, limits);
+    verdict(admitted, limits.status)
+}
+
+fn connections<'r>(
+    worker: &Worker,
+    route: &Arc<Route>,
+    limits: &Limits,
+    (facts, record): (&Facts<'_>, &mut Record),
+) -> Verdict<'r> {
+    let Some(most) = limits.connections else {
+        return Verdict::Continue;
+    };
+    record.open = worker.zones.of(route).open(facts.forwarded.real_ip, most);
+    verdict(record.open.is_some(), limits.status)
+}
+
+fn verdict<'r>(admitted: bool, status: StatusCode) -> Verdict<'r> {
+    match admitted {
+        true => Verdict::Continue,
+        false => Verdict::Answer(filter::Answer::status(status)),
+    }
+}
