@@ -213,9 +213,9 @@ fn annotations_are_read_as_ingress_nginx_reads_them() {
         ("auth-url", "http://auth/", "UnsupportedAnnotation", true),
         (
             "whitelist-source-range",
-            "10.0.0.0/8",
-            "UnsupportedAnnotation",
-            true,
+            "10.0.0.0/33",
+            "InvalidAnnotation",
+            false,
         ),
     ] {
         let text = annotated(&format!("{NGINX}/{name}"), value);
