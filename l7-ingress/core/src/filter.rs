@@ -183,6 +183,15 @@ impl Stage {
     }
 }
 
+// A bit of [`Stages`] is a place in the order.
+const _: () = {
+    let mut place = 0;
+    while place < Stage::ORDER.len() {
+        assert!(Stage::ORDER[place] as usize == place);
+        place += 1;
+    }
+};
+
 impl std::fmt::Display for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
