@@ -28,6 +28,9 @@ async fn run(args: &CheckArgs) -> Result<(String, ExitCode), OfflineError> {
         };
         push(&mut text, format_args!("{severity} {problem}"));
     }
+    for note in folder.notes() {
+        push(&mut text, format_args!("note     {note}"));
+    }
     let routes = folder.routes;
     let count = folder.findings.len() + problems.len();
     if count == 0 {

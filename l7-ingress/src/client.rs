@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
+use l7_ingress_core::global::ClientPatience;
 use l7_ingress_core::head_guard::{HeadGuard, Limits, Phase, Scan};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -20,17 +21,6 @@ use crate::stream::Stream;
 use crate::watchdog::Watchdog;
 
 pub(crate) use linger::Linger;
-
-/// How long a client may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClientPatience {
-    /// For a request's head, from its first byte (and for the first byte of a new connection).
-    pub(crate) head: Duration,
-    /// Between two requests.
-    pub(crate) keep_alive: Duration,
-    /// To take a piece of the response.
-    pub(crate) send: Duration,
-}
 
 /// The two ends of a client's connection.
 #[derive(Clone, Copy, Debug)]

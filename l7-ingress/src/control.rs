@@ -13,10 +13,10 @@ use arc_swap::ArcSwap;
 use cluster::{Cluster, Selection};
 use daemon::Process;
 use futures_util::stream::{BoxStream, StreamExt as _, select_all};
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
-use l7_ingress_core::{Backend, Change, Compiler, SecretData, Table};
+use l7_ingress_core::{Backend, Change, Compiler, ConfigData, SecretData, Table};
 use model::{Kind, ObjectName, ObjectRef};
 use tokio::sync::{oneshot, watch};
 
@@ -24,7 +24,7 @@ use crate::access_log::Writer;
 use crate::limits::Zones;
 use crate::listen::{self, Listeners};
 use crate::metrics::Metrics;
-use crate::settings::{ArgumentError, ProxySettings, RunArgs};
+use crate::settings::{ArgumentError, RunArgs};
 use crate::tls;
 use crate::upstream::Connector;
 use crate::worker::{self, Seed};
@@ -109,6 +109,7 @@ impl Server {
             &mut worker.https
         })?;
         settings.https_port = https.first().map_or(settings.https_port, SocketAddr::port);
+        settings.global = Arc::new(args.proxy.global(&https, workers));
         Ok(Self {
             args,
             settings,
@@ -154,11 +155,8 @@ impl Server {
 
         let log = Writer::start().map_err(RunError::Thread)?;
         let tls = tls::server_config(Arc::clone(&provider), Arc::clone(&table))?;
-        let proxy = ProxySettings::new(&args.proxy, &https, listeners.len());
-        let proxy = Arc::new(proxy);
         let zones = Zones::new(tokio::time::Instant::now());
         let seed = |(index, listeners): (usize, Listeners)| Seed {
-            settings: Arc::clone(&proxy),
             table: Arc::clone(&table),
             tls: Arc::clone(&tls),
             connector: Connector::new(&provider),
@@ -347,6 +345,7 @@ impl Control {
             model::EndpointSlice::read(&object)
         });
         let secrets = cluster.watch(all(), |object: Secret| SecretData::read(&object));
+        let configs = cluster.watch(all(), |object: ConfigMap| ConfigData::read(&object));
         vec![
             ingresses.flat_map(ingress).boxed(),
             hear(classes, Kind::IngressClass, |name, class| {
@@ -358,6 +357,9 @@ impl Control {
             }),
             hear(secrets, Kind::Secret, |name, secret| {
                 Change::Secret(name, secret.flatten())
+            }),
+            hear(configs, Kind::ConfigMap, |name, config| {
+                Change::ConfigMap(name, config.flatten())
             }),
         ]
     }

@@ -11,7 +11,7 @@ mod tunnel;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HOST, HeaderValue, SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, SET_COOKIE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -19,15 +19,16 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use l7_ingress_core::filter::{self, Asked, Facts, Rewritten};
 use l7_ingress_core::forwarded::Forwarded;
+use l7_ingress_core::global::{Global, Patience};
 use l7_ingress_core::upstream::Condition;
-use l7_ingress_core::{Resolution, Route, host, path};
+use l7_ingress_core::{Resolution, Route, Table, host, path};
 use tokio::time::Instant;
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::client::Client;
+use crate::forwarding;
 use crate::record::Record;
 use crate::reply::Reply;
-use crate::upstream::Patience;
 use crate::worker::Worker;
 
 use aside::Aside;
@@ -47,19 +48,22 @@ pub(crate) async fn answer(
 ) -> Result<Response<ResponseBody>, std::convert::Infallible> {
     let upgrade = upgrade(&mut request);
     let (head, incoming) = request.into_parts();
+    let table = worker.table();
+    let global = table.global();
     let mut record = Record::begin(worker, client, &head);
     let mut body = Some(RequestBody::new(
         incoming,
-        worker.settings.body_timeout,
+        global.client.body,
         Rc::clone(&record.request_bytes),
     ));
-    let answered = match route(worker, client, &head, &mut record) {
+    let answered = match route(worker, &table, (client, &head), &mut record) {
         Ok((route, told)) => {
             if let (Some(limit), Some(body)) = (route.policy.body_limit, &mut body) {
                 body.limit(limit);
             }
             let job = Job {
                 worker,
+                global,
                 head: &head,
                 route: &route,
                 told,
@@ -74,22 +78,21 @@ pub(crate) async fn answer(
     // Whoever sends what means two things may mean the next request to be another's.
     let refused = matches!(answered, Err(Reply::BadRequest | Reply::TargetTooLong));
     let mut response = answered.unwrap_or_else(Reply::into_response);
-    if let Some(route) = &record.route {
-        let asked = Asked {
-            head: &head,
-            tls: client.tls,
-        };
-        filter::respond(route, &asked, response.headers_mut());
-    }
+    let asked = Asked {
+        head: &head,
+        tls: client.tls,
+    };
+    filter::respond(
+        global,
+        record.route.as_deref(),
+        &asked,
+        response.headers_mut(),
+    );
     let status = response.status();
-    // Whether TLS ends here decides, not what a proxy in front says.
-    if let Some(hsts) = worker.settings.hsts.as_ref().filter(|_| client.tls) {
-        let headers = response.headers_mut();
-        headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
-    }
     client.upgrade_answered(status == StatusCode::SWITCHING_PROTOCOLS);
     record.status = status.as_u16();
-    if closes(worker, client, head.version, status) || refused && head.version < Version::HTTP_2 {
+    let ends = closes(worker, global, (client, head.version), status);
+    if ends || refused && head.version < Version::HTTP_2 {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -107,19 +110,25 @@ fn upgrade(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
 }
 
 /// Whether the connection ends with this response.
-fn closes(worker: &Worker, client: &Client, version: Version, status: StatusCode) -> bool {
+fn closes(
+    worker: &Worker,
+    global: &Global,
+    (client, version): (&Client, Version),
+    status: StatusCode,
+) -> bool {
     version < Version::HTTP_2
         && status != StatusCode::SWITCHING_PROTOCOLS
         && (worker.is_draining()
-            || client.requests() >= worker.settings.keep_alive_requests
+            || client.requests() >= global.keep_alive_requests
+            || global.client.keep_alive.is_zero()
             || status == StatusCode::REQUEST_TIMEOUT)
 }
 
 /// Finds the route, or what the proxy answers by itself.
 fn route<'h>(
     worker: &Worker,
-    client: &'h Client,
-    head: &'h Parts,
+    table: &Table,
+    (client, head): (&'h Client, &'h Parts),
     record: &mut Record,
 ) -> Result<(Arc<Route>, Told<'h>), Reply> {
     let refused = |reply| {
@@ -134,7 +143,7 @@ fn route<'h>(
         .uri
         .path_and_query()
         .map_or(0, |target| target.as_str().len())
-        > worker.settings.max_target
+        > table.global().max_target
     {
         return Err(refused(Reply::TargetTooLong));
     }
@@ -144,7 +153,6 @@ fn route<'h>(
     if let Some(line) = &mut record.line {
         line.host = name.as_ref().into();
     }
-    let table = worker.table();
     let Some(route) = table.find(&name, &path) else {
         worker.metrics.unmatched.add(1);
         return Err(if path == "/healthz" {
@@ -157,10 +165,7 @@ fn route<'h>(
     if route.policy.is_unlogged {
         record.line = None;
     }
-    let forwarded = worker
-        .settings
-        .forwarding
-        .of(client, authority, &head.headers);
+    let forwarded = forwarding::told(table.global(), client, authority, &head.headers);
     let facts = Facts {
         head,
         host: &name,
@@ -177,10 +182,22 @@ fn route<'h>(
     let told = Told {
         session: Session::new(&route.policy.upstream, &facts),
         host: authority,
+        fields: extra_fields(table.global(), &facts),
         rewritten,
         forwarded,
     };
     Ok((Arc::clone(route), told))
+}
+
+/// What all endpoints are told beside the client's fields.
+fn extra_fields(global: &Global, facts: &Facts<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let fields = global.fields.told.iter();
+    let fields = fields.filter_map(|(name, expression)| {
+        // Made of what the client's fields are made of: it is a field value.
+        let value = HeaderValue::from_maybe_shared(bytes::Bytes::from(expression.text(facts)));
+        Some((name.clone(), value.ok()?))
+    });
+    fields.collect()
 }
 
 /// The host that the request is for, as the client wrote it: the request target's authority if it
@@ -207,6 +224,7 @@ fn authority(head: &Parts) -> Option<&str> {
 /// A request on its way to an endpoint.
 struct Job<'r> {
     worker: &'r Rc<Worker>,
+    global: &'r Global,
     head: &'r Parts,
     route: &'r Arc<Route>,
     told: Told<'r>,
@@ -218,6 +236,8 @@ struct Told<'r> {
     host: &'r str,
     /// What stands for the target that the client wrote.
     rewritten: Option<Rewritten>,
+    /// Fields that replace all others of their names; an empty value alone takes them away.
+    fields: Vec<(HeaderName, HeaderValue)>,
     forwarded: Forwarded<'r>,
     session: Session,
 }
@@ -246,7 +266,7 @@ impl Job<'_> {
 
     /// How long an endpoint may take.
     fn patience(&self) -> Patience {
-        let all = self.worker.settings.upstream;
+        let all = self.global.upstream;
         let own = &self.route.policy.upstream;
         Patience {
             connect: own.timeouts.connect.unwrap_or(all.connect),
@@ -364,14 +384,7 @@ impl Job<'_> {
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         outgoing::strip_hop_by_hop(response.headers_mut(), answer.tunnel.is_some());
-        if let Some(proxied) = &self.route.policy.proxied {
-            proxied.apply(response.headers_mut());
-        }
-        if !response.headers().contains_key(SERVER) {
-            response
-                .headers_mut()
-                .insert(SERVER, HeaderValue::from_static("penstock"));
-        }
+        filter::take(self.global, &self.route.policy, response.headers_mut());
         if let Some(cookie) = cookie {
             response.headers_mut().append(SET_COOKIE, cookie);
         }

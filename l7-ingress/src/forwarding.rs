@@ -1,66 +1,39 @@
 //! What the client's forwarding headers are worth, as far as settings go.
 
-use std::net::SocketAddr;
-
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use l7_ingress_core::forwarded::{Client as Sent, Connection, Forwarded, Settings};
+use l7_ingress_core::forwarded::{Client as Sent, Connection, Forwarded};
+use l7_ingress_core::global::Global;
 
 use crate::client::Client;
-use crate::settings::ProxyArgs;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// How forwarding headers are read.
-#[derive(Debug)]
-pub(crate) struct Forwarding {
-    settings: Settings,
-    /// The header that carries the client's address.
-    address: HeaderName,
-}
-
-impl Forwarding {
-    pub(crate) fn new(args: &ProxyArgs, https: &[SocketAddr]) -> Self {
-        let settings = Settings {
-            use_forwarded_headers: args.use_forwarded_headers,
-            compute_full_forwarded_for: args.compute_full_forwarded_for,
-            trusted: args.proxy_real_ip_cidr.clone(),
-            https_port: https
-                .first()
-                .map(|address| address.port().to_string().into()),
-        };
-        Self {
-            settings,
-            address: args.forwarded_for_header.clone(),
-        }
-    }
-
-    /// What a backend is told of `client`, which asks for `host`.
-    pub(crate) fn of<'r>(
-        &self,
-        client: &'r Client,
-        host: &'r str,
-        headers: &'r HeaderMap,
-    ) -> Forwarded<'r> {
-        let connection = Connection {
-            peer: client.address.ip(),
-            peer_text: &client.ip,
-            port: &client.port,
-            tls: client.tls,
-            proxied: client.proxied,
-        };
-        let sent = Sent {
-            host,
-            address: text(headers, &self.address),
-            forwarded_for: text(headers, &X_FORWARDED_FOR),
-            forwarded_host: text(headers, &X_FORWARDED_HOST),
-            forwarded_port: text(headers, &X_FORWARDED_PORT),
-            forwarded_proto: text(headers, &X_FORWARDED_PROTO),
-        };
-        Forwarded::new(&self.settings, &connection, &sent)
-    }
+/// What a backend is told of `client`, which asks for `host`.
+pub(crate) fn told<'r>(
+    global: &Global,
+    client: &'r Client,
+    host: &'r str,
+    headers: &'r HeaderMap,
+) -> Forwarded<'r> {
+    let connection = Connection {
+        peer: client.address.ip(),
+        peer_text: &client.ip,
+        port: &client.port,
+        tls: client.tls,
+        proxied: client.proxied,
+    };
+    let sent = Sent {
+        host,
+        address: text(headers, &global.forwarded_for_header),
+        forwarded_for: text(headers, &X_FORWARDED_FOR),
+        forwarded_host: text(headers, &X_FORWARDED_HOST),
+        forwarded_port: text(headers, &X_FORWARDED_PORT),
+        forwarded_proto: text(headers, &X_FORWARDED_PROTO),
+    };
+    Forwarded::new(&global.forwarded, &connection, &sent)
 }
 
 /// The last line of a field: the nearest proxy wrote it, and the others are not ours to believe.

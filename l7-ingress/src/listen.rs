@@ -102,7 +102,7 @@ fn serve(worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, tls: bool) {
 
 /// Connections beyond the limit wait in the kernel's queue.
 async fn wait_for_room(worker: &Worker) {
-    while worker.connections() >= worker.settings.max_connections && !worker.is_draining() {
+    while worker.connections() >= worker.most_connections() && !worker.is_draining() {
         worker.metrics.waits_for_room.add(1);
         worker.room().await;
     }

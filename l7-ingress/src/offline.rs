@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use cluster::{Cluster, ConnectError, Finding};
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use kube::Resource;
 use kube::api::{Api, ListParams};
-use l7_ingress_core::{Change, Compiler, SecretData};
+use l7_ingress_core::{Change, Compiler, ConfigData, SecretData};
 use model::{ObjectName, Problem};
 use serde::de::DeserializeOwned;
 
@@ -62,6 +62,10 @@ impl Offline {
             Change::IngressClass(name, Some(l7_ingress_core::IngressClass::read(object)))
         })
         .await?;
+        list(&client, &mut all, |name, object: &ConfigMap| {
+            Change::ConfigMap(name, ConfigData::read(object))
+        })
+        .await?;
         list(&client, &mut all, |name, object: &Secret| {
             Change::Secret(name, SecretData::read(object))
         })
@@ -97,6 +101,14 @@ impl Offline {
         problems.extend(self.problems.iter().cloned());
         problems.sort_unstable();
         problems
+    }
+
+    /// Keys of the ConfigMap that have no effect.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let notes = self.compiler.useless_keys();
+        notes
+            .map(|(config, key, why)| format!("ConfigMap {config}: data[{key}]: no effect: {why}"))
+            .collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Turns faults into replies: the one place where the proxy answers for itself.
 
-use http::header::{CONTENT_TYPE, HeaderValue, SERVER};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use l7_ingress_core::filter::Answer;
 
@@ -62,7 +62,6 @@ impl Reply {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-        headers.insert(SERVER, HeaderValue::from_static("penstock"));
         if let Self::Filtered(answer) = self {
             if !answer.page {
                 headers.remove(CONTENT_TYPE);

@@ -79,9 +79,10 @@ async fn serve(
         proxied: false,
     };
     let mut socket = Socket::new(tcp);
-    if let Some(settings) = &worker.settings.proxy_protocol {
+    let global = worker.global();
+    if let Some(patience) = global.proxy_protocol {
         let read = proxy_protocol::read(&mut socket);
-        if let Some(ends) = timeout(settings.timeout, read).await?? {
+        if let Some(ends) = timeout(patience, read).await?? {
             let port = ends.destination.port();
             origin = Origin {
                 address: ends.source,
@@ -128,7 +129,7 @@ async fn handshake(
         let acceptor = TlsAcceptor::from(Arc::clone(&worker.tls));
         acceptor.accept(socket).await
     };
-    let stream = timeout(worker.settings.handshake_timeout, handshake).await?;
+    let stream = timeout(worker.global().client.handshake, handshake).await?;
     stream.map_err(|error| {
         worker.metrics.handshake_errors.add(1);
         ConnectionError::Handshake(error)
@@ -142,7 +143,7 @@ async fn plain(
     client: Arc<Client>,
 ) -> Result<(), ConnectionError> {
     let mut first = BytesMut::with_capacity(FIRST_READ);
-    let deadline = Instant::now() + worker.settings.client.head;
+    let deadline = Instant::now() + worker.global().client.head;
     loop {
         let read = socket.read_buf(&mut first);
         if tokio::time::timeout_at(deadline, read).await?? == 0 {
@@ -165,18 +166,18 @@ async fn serve_http1(
     client: Arc<Client>,
     first: Bytes,
 ) -> Result<(), ConnectionError> {
-    let settings = &worker.settings;
+    let global = worker.global();
     let io = GuardedIo::new(
         stream,
         Arc::clone(&client),
-        settings.client,
-        settings.limits,
+        global.client,
+        global.heads,
         first,
     );
     let service = service_fn(|request| forward::answer(worker, &client, request));
     let mut connection = pin!(
         http1::Builder::new()
-            .max_headers(settings.limits.fields)
+            .max_headers(global.heads.fields)
             .max_buf_size(BUFFERED)
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades()
@@ -245,7 +246,7 @@ impl<'w> Drain<'w> {
             None => Poll::Pending,
             Some(since) => self
                 .watchdog
-                .poll(cx, since + self.worker.settings.client.keep_alive),
+                .poll(cx, since + self.worker.global().client.keep_alive),
         }
     }
 
@@ -255,7 +256,7 @@ impl<'w> Drain<'w> {
         match client.idle_since() {
             None => Poll::Pending,
             Some(since) => {
-                let grace = self.worker.settings.client.send;
+                let grace = self.worker.global().client.send;
                 self.watchdog.poll(cx, since.max(told) + grace)
             }
         }

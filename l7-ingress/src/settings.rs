@@ -8,16 +8,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use daemon::parse_duration;
-use http::HeaderValue;
 use ipnet::IpNet;
 use l7_ingress_core::filter::Policy;
-use l7_ingress_core::head_guard::Limits;
-use l7_ingress_core::{Balance, DefaultBackend};
+use l7_ingress_core::global::{
+    ClientPatience, Global, Http2, KeepAlive, Patience, strict_transport_security,
+};
+use l7_ingress_core::{Balance, DefaultBackend, forwarded};
 use model::ObjectName;
-
-use crate::client::ClientPatience;
-use crate::forwarding::Forwarding;
-use crate::upstream::{KeepAlive, Patience};
 
 /// Serves Ingress objects over HTTP and HTTPS.
 #[derive(Debug, Parser)]
@@ -129,6 +126,9 @@ pub struct IngressArgs {
     /// any
     #[arg(long, value_name = "SIZE", default_value = "1m", value_parser = l7_ingress_core::size)]
     pub proxy_body_size: u64,
+    /// ConfigMap with settings, as NAMESPACE/NAME: ingress-nginx's keys, which win over flags; watched
+    #[arg(long, value_name = "CONFIGMAP")]
+    pub configmap: Option<String>,
     /// Send /path to /path/ with 301 where an Ingress has the latter alone, as nginx does
     #[arg(long)]
     pub trailing_slash_redirect: bool,
@@ -303,6 +303,9 @@ impl IngressArgs {
             ObjectName::parse(text, "")
                 .ok_or_else(|| wrong("--default-ssl-certificate", text, "NAMESPACE/NAME"))
         });
+        let configmap = self.configmap.as_deref().map(|text| {
+            ObjectName::parse(text, "").ok_or_else(|| wrong("--configmap", text, "NAMESPACE/NAME"))
+        });
         let classes = self
             .controller_class
             .iter()
@@ -324,6 +327,7 @@ impl IngressArgs {
                 .collect(),
             default_backend: default_backend.transpose()?,
             default_certificate: default_certificate.transpose()?,
+            configmap: configmap.transpose()?,
             annotation_prefixes: vec![
                 "penstock.dev".into(),
                 self.annotations_prefix.trim_end_matches('/').into(),
@@ -364,18 +368,6 @@ impl ProxyArgs {
         self.workers.map_or_else(processors, NonZeroUsize::get)
     }
 
-    /// The value of Strict-Transport-Security, as ingress-nginx writes it.
-    fn strict_transport_security(&self) -> HeaderValue {
-        let mut value = format!("max-age={}", self.hsts_max_age);
-        if self.hsts_include_subdomains {
-            value.push_str("; includeSubDomains");
-        }
-        if self.hsts_preload {
-            value.push_str("; preload");
-        }
-        HeaderValue::try_from(value).expect("digits and words are a field value")
-    }
-
     /// Connections over all workers: a request may need a second descriptor for its backend.
     fn max_connections(&self) -> usize {
         self.max_connections.unwrap_or_else(|| {
@@ -406,112 +398,56 @@ impl RunArgs {
     }
 }
 
-/// The proxy's settings as its workers use them.
-#[derive(Debug)]
-pub(crate) struct ProxySettings {
-    pub(crate) client: ClientPatience,
-    pub(crate) limits: Limits,
-    pub(crate) max_target: usize,
-    /// Strict-Transport-Security (RFC 6797).
-    pub(crate) hsts: Option<HeaderValue>,
-    pub(crate) handshake_timeout: Duration,
-    pub(crate) body_timeout: Duration,
-    pub(crate) keep_alive_requests: u64,
-    pub(crate) http2: Http2Limits,
-    pub(crate) proxy_protocol: Option<ProxyProtocol>,
-    pub(crate) forwarding: Forwarding,
-    pub(crate) upstream: Patience,
-    pub(crate) tries: usize,
-    pub(crate) keep_alive: KeepAlive,
-    /// Of one worker.
-    pub(crate) max_connections: usize,
-}
-
-/// The PROXY protocol is expected.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ProxyProtocol {
-    pub(crate) timeout: Duration,
-}
-
-/// What one HTTP/2 connection may cost.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Http2Limits {
-    pub(crate) max_concurrent_streams: u32,
-    /// Bytes of one request's fields, decoded.
-    pub(crate) max_header_list_size: u32,
-    /// Streams that the client may reset before they are looked at (CVE-2023-44487).
-    pub(crate) max_pending_resets: usize,
-    /// Streams that the client may make us reset (CVE-2025-8671).
-    pub(crate) max_error_resets: usize,
-    pub(crate) stream_window: u32,
-    pub(crate) connection_window: u32,
-    /// Bytes of one response that wait for the client.
-    pub(crate) send_buffer: usize,
-    pub(crate) ping_interval: Duration,
-    pub(crate) ping_timeout: Duration,
-}
-
-impl Http2Limits {
-    const fn new(max_concurrent_streams: u32) -> Self {
-        Self {
-            max_concurrent_streams,
-            max_header_list_size: 16 * 1024,
-            max_pending_resets: 20,
-            max_error_resets: 128,
-            stream_window: 256 * 1024,
-            connection_window: 1024 * 1024,
-            send_buffer: 128 * 1024,
-            ping_interval: Duration::from_secs(30),
-            ping_timeout: Duration::from_secs(20),
-        }
-    }
-}
-
-/// Bytes of a response's head; proxy-buffer-size may ask for more.
-const LONGEST_RESPONSE_HEAD: usize = 64 * 1024;
-
-/// Bytes of a request target; longer ones are answered 414.
-const MAX_TARGET: usize = 16 * 1024;
-
-impl ProxySettings {
-    /// Takes the flags, for one of `workers`; `https` are the addresses that HTTPS is served on.
-    pub(crate) fn new(args: &ProxyArgs, https: &[SocketAddr], workers: usize) -> Self {
-        // hyper has the same limits and a status for each: the guard only has to be no stricter.
-        let limits = Limits {
-            target: 64 * 1024,
-            ..Limits::default()
+impl ProxyArgs {
+    /// What holds for all routes unless the ConfigMap says otherwise, for one of `workers`; `https` are the addresses
+    /// that HTTPS is served on.
+    pub(crate) fn global(&self, https: &[SocketAddr], workers: usize) -> Global {
+        let defaults = Global::default();
+        let hsts = || {
+            let (subdomains, preload) = (self.hsts_include_subdomains, self.hsts_preload);
+            strict_transport_security(self.hsts_max_age, subdomains, preload)
         };
-        Self {
+        let https_port = https.first().map(|address| address.port().to_string());
+        Global {
             client: ClientPatience {
-                head: args.client_header_timeout,
-                keep_alive: args.keep_alive,
-                send: args.send_timeout,
+                head: self.client_header_timeout,
+                body: self.client_body_timeout,
+                keep_alive: self.keep_alive,
+                send: self.send_timeout,
+                handshake: self.handshake_timeout,
             },
-            limits,
-            max_target: MAX_TARGET,
-            hsts: args.hsts.then(|| args.strict_transport_security()),
-            handshake_timeout: args.handshake_timeout,
-            body_timeout: args.client_body_timeout,
-            keep_alive_requests: args.keep_alive_requests,
-            http2: Http2Limits::new(args.http2_max_concurrent_streams),
-            proxy_protocol: args.use_proxy_protocol.then_some(ProxyProtocol {
-                timeout: args.proxy_protocol_header_timeout,
-            }),
-            forwarding: Forwarding::new(args, https),
+            keep_alive_requests: self.keep_alive_requests,
+            http2: Http2 {
+                max_concurrent_streams: self.http2_max_concurrent_streams,
+                ..defaults.http2
+            },
+            proxy_protocol: self
+                .use_proxy_protocol
+                .then_some(self.proxy_protocol_header_timeout),
+            forwarded: forwarded::Settings {
+                use_forwarded_headers: self.use_forwarded_headers,
+                real_ip: false,
+                compute_full_forwarded_for: self.compute_full_forwarded_for,
+                trusted: self.proxy_real_ip_cidr.clone(),
+                https_port: https_port.map(Into::into),
+            },
+            forwarded_for_header: self.forwarded_for_header.clone(),
+            hsts: self.hsts.then(hsts),
             upstream: Patience {
-                connect: args.proxy_connect_timeout,
-                head: LONGEST_RESPONSE_HEAD,
-                read: args.proxy_read_timeout,
-                send: args.proxy_send_timeout,
+                connect: self.proxy_connect_timeout,
+                read: self.proxy_read_timeout,
+                send: self.proxy_send_timeout,
+                ..defaults.upstream
             },
-            tries: args.proxy_next_upstream_tries.max(1),
+            tries: self.proxy_next_upstream_tries.max(1),
             keep_alive: KeepAlive {
-                connections: args.upstream_keepalive_connections,
-                idle: args.upstream_keepalive_timeout,
-                age: args.upstream_keepalive_time,
-                requests: args.upstream_keepalive_requests,
+                connections: self.upstream_keepalive_connections,
+                idle: self.upstream_keepalive_timeout,
+                age: self.upstream_keepalive_time,
+                requests: self.upstream_keepalive_requests,
             },
-            max_connections: (args.max_connections() / workers).max(1),
+            max_connections: (self.max_connections() / workers).max(1),
+            ..defaults
         }
     }
 }

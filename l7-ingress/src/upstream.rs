@@ -15,19 +15,21 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use l7_ingress_core::global::KeepAlive;
 use l7_ingress_core::upstream::{Choice, Key, Number};
 use l7_ingress_core::{Backend, BackendId, BackendProtocol, Balance, EndpointSet};
 use tokio::time::Instant;
 
 pub(crate) use connect::{ConnectError, Connector};
-pub(crate) use h1::{Connection, Exchange, ExchangeError, Framing, Patience, Sending, write_field};
+pub(crate) use h1::{Connection, Exchange, ExchangeError, Framing, Sending, write_field};
 pub(crate) use h2::Connection as Http2Connection;
-pub(crate) use peer::{InFlight, KeepAlive, Peer};
+pub(crate) use peer::{InFlight, Peer};
 
 /// The endpoints that a worker knows.
 #[derive(Debug)]
 pub(crate) struct Upstreams {
-    keep_alive: KeepAlive,
+    /// Shared with the peers: it may change.
+    keep_alive: Rc<Cell<KeepAlive>>,
     all_idle: Rc<Cell<usize>>,
     groups: RefCell<HashMap<(BackendId, BackendProtocol), Rc<Group>, RandomState>>,
     /// Backends that share an endpoint share its connections, latency and health.
@@ -47,11 +49,16 @@ pub(crate) struct Group {
 impl Upstreams {
     pub(crate) fn new(keep_alive: KeepAlive) -> Self {
         Self {
-            keep_alive,
+            keep_alive: Rc::new(Cell::new(keep_alive)),
             all_idle: Rc::default(),
             groups: RefCell::default(),
             peers: RefCell::default(),
         }
+    }
+
+    /// Keeps connections like this from now on.
+    pub(crate) fn keep(&self, keep_alive: KeepAlive) {
+        self.keep_alive.set(keep_alive);
     }
 
     /// The peers of `backend` that are spoken to in `protocol`, as of its endpoints now.
@@ -99,7 +106,8 @@ impl Upstreams {
                 let slot = known.entry((*address, protocol)).or_default();
                 slot.upgrade().unwrap_or_else(|| {
                     let all_idle = Rc::clone(&self.all_idle);
-                    let peer = Peer::new(*address, protocol, self.keep_alive, all_idle, now);
+                    let keep_alive = Rc::clone(&self.keep_alive);
+                    let peer = Peer::new(*address, protocol, keep_alive, all_idle, now);
                     let peer = Rc::new(peer);
                     *slot = Rc::downgrade(&peer);
                     peer

@@ -19,6 +19,7 @@ use arc_swap::{ArcSwap, Cache};
 use daemon::Shutdown;
 use foldhash::fast::RandomState;
 use http::Method;
+use l7_ingress_core::global::Global;
 use l7_ingress_core::{Route, Table};
 use rustls::ServerConfig;
 use tokio::sync::Notify;
@@ -31,7 +32,6 @@ use crate::body::Budget;
 use crate::limits::{ZoneCache, Zones};
 use crate::listen::{self, Listeners};
 use crate::metrics::{Sample, Series, WorkerMetrics};
-use crate::settings::ProxySettings;
 use crate::upstream::{Connector, Upstreams};
 
 /// How often idle connections are looked over and stale caches dropped.
@@ -43,7 +43,6 @@ const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
 /// What a worker is made from; crosses to its thread.
 pub(crate) struct Seed {
-    pub(crate) settings: Arc<ProxySettings>,
     pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) connector: Connector,
@@ -59,7 +58,6 @@ type SeriesCache = HashMap<(*const Route, Method, u16), (Arc<Route>, Arc<Series>
 
 /// A worker's own state.
 pub(crate) struct Worker {
-    pub(crate) settings: Arc<ProxySettings>,
     pub(crate) upstreams: Upstreams,
     pub(crate) connector: Connector,
     pub(crate) metrics: Arc<WorkerMetrics>,
@@ -70,6 +68,8 @@ pub(crate) struct Worker {
     /// What is held of request bodies.
     pub(crate) buffered: Rc<Budget>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
+    /// That of the last table.
+    global: RefCell<Arc<Global>>,
     series: RefCell<SeriesCache>,
     connections: Cell<usize>,
     draining: Cell<bool>,
@@ -88,9 +88,10 @@ impl fmt::Debug for Worker {
 
 impl Worker {
     fn new(seed: Seed) -> (Rc<Self>, Listeners, Shutdown) {
+        let global = Arc::clone(seed.table.load().global());
         let worker = Rc::new(Self {
-            upstreams: Upstreams::new(seed.settings.keep_alive),
-            settings: seed.settings,
+            upstreams: Upstreams::new(global.keep_alive),
+            global: RefCell::new(global),
             connector: seed.connector,
             metrics: seed.metrics,
             log: seed.log,
@@ -109,7 +110,27 @@ impl Worker {
 
     /// The table of the moment; a request loads it once.
     pub(crate) fn table(&self) -> Arc<Table> {
-        Arc::clone(self.table.borrow_mut().load())
+        let table = Arc::clone(self.table.borrow_mut().load());
+        if !Arc::ptr_eq(table.global(), &self.global.borrow()) {
+            self.adopt(table.global());
+        }
+        table
+    }
+
+    /// What holds for all routes at the moment.
+    pub(crate) fn global(&self) -> Arc<Global> {
+        Arc::clone(self.table().global())
+    }
+
+    /// How many connections it may serve.
+    pub(crate) fn most_connections(&self) -> usize {
+        self.global.borrow().max_connections
+    }
+
+    fn adopt(&self, global: &Arc<Global>) {
+        self.upstreams.keep(global.keep_alive);
+        *self.global.borrow_mut() = Arc::clone(global);
+        self.room.notify_waiters();
     }
 
     /// Adds a request to its series.
@@ -166,6 +187,8 @@ impl Worker {
     }
 
     fn sweep(&self, now: Instant) {
+        // Adopts what has changed even where nobody asks.
+        self.table();
         self.upstreams.sweep(now);
         self.metrics.idle_upstream.set(self.upstreams.idle() as u64);
         self.zones.sweep();
@@ -199,7 +222,7 @@ impl Drop for Counted {
         if self.tunnel {
             worker.metrics.tunnels.sub(1);
         }
-        if worker.connections.get() + 1 == worker.settings.max_connections {
+        if worker.connections.get() + 1 == worker.most_connections() {
             worker.room.notify_waiters();
         }
     }

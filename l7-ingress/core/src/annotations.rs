@@ -8,17 +8,23 @@ mod proxied;
 mod reader;
 mod redirect;
 mod rewrite;
+mod risk;
 mod upstream;
 
 use std::sync::Arc;
+
+use model::ObjectName;
 
 use self::reader::Reader;
 use crate::filter::Policy;
 use crate::{BackendProtocol, Balance, Settings};
 
+pub(crate) use access::networks;
 pub use catalogue::{Known, Support, catalogue};
+pub(crate) use proxied::replacement;
 pub use reader::size;
-pub(crate) use reader::{Effect, Fault};
+pub(crate) use reader::{Effect, Fault, boolean};
+pub(crate) use upstream::error_statuses;
 
 /// What the annotations of one Ingress ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +45,8 @@ pub(crate) struct Annotations {
     pub(crate) from_to_www: bool,
     /// Other names of the host, as written.
     pub(crate) aliases: Box<[Box<str>]>,
+    /// The ConfigMap with more fields of responses.
+    pub(crate) custom_headers: Option<ObjectName>,
     pub(crate) policy: Arc<Policy>,
 }
 
@@ -66,6 +74,7 @@ impl Annotations {
     ) -> (Self, Vec<Fault>) {
         let mut values = Self {
             policy: Arc::clone(&settings.policy),
+            service_upstream: settings.service_upstream,
             ..Self::default()
         };
         if annotations.is_empty() {
@@ -74,13 +83,16 @@ impl Annotations {
         let mut reader = Reader::new(annotations, settings);
         (values.backend_protocol, values.follows_scheme) = protocol(&mut reader);
         values.balance = upstream::balance(&mut reader);
-        values.service_upstream = reader.boolean("service-upstream").unwrap_or_default();
+        values.service_upstream = reader
+            .boolean("service-upstream")
+            .unwrap_or(settings.service_upstream);
         values.ssl_redirect = reader.boolean("ssl-redirect");
         values.force_ssl_redirect = reader.boolean("force-ssl-redirect");
         values.use_regex = reader.boolean("use-regex").unwrap_or_default();
         values.app_root = redirect::app_root(&mut reader);
         values.from_to_www = reader.boolean("from-to-www-redirect").unwrap_or_default();
         values.aliases = redirect::aliases(&mut reader);
+        values.custom_headers = custom_headers(&mut reader);
         let mut policy = policy(&mut reader, settings);
         policy.denied |= reader.denies();
         if policy != *settings.policy {
@@ -89,6 +101,14 @@ impl Annotations {
         reader.note_names();
         (values, reader.faults)
     }
+}
+
+/// The ConfigMap with more fields of responses.
+fn custom_headers(reader: &mut Reader<'_>) -> Option<ObjectName> {
+    reader.value("custom-headers", Effect::Deny, |text| {
+        ObjectName::parse(text.trim(), "")
+            .ok_or_else(|| format!("{text:?} is no NAMESPACE/NAME of a ConfigMap"))
+    })
 }
 
 /// What the filters are to do; what no annotation says is as `default` has it.
@@ -112,13 +132,13 @@ fn policy(reader: &mut Reader<'_>, settings: &Settings) -> Policy {
     policy.sources = access::read(reader, settings.policy.sources.as_deref());
     policy.limits = limit::read(reader, settings.limit_status);
     policy.pace = limit::pace(reader, settings.policy.pace);
-    policy.proxied = proxied::read(reader);
+    policy.proxied = proxied::read(reader, settings.policy.proxied.as_deref());
     policy.connection = proxied::connection(reader);
     if let Some(logged) = reader.boolean("enable-access-log") {
         policy.is_unlogged = !logged;
     }
     policy.upstream_host = rewrite::upstream_host(reader);
-    policy.upstream = upstream::read(reader, &settings.policy.upstream);
+    policy.upstream = upstream::read(reader, settings);
     policy
 }
 

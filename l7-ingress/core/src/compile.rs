@@ -9,6 +9,7 @@
 //! one thing: what is refused keeps its last good version.
 
 mod accept;
+mod configs;
 mod host;
 mod ingresses;
 mod inspect;
@@ -30,6 +31,7 @@ use std::time::SystemTime;
 use model::{EndpointSlice, Kind, ObjectName, ObjectRef, PortRef, Problem, Service, Severity};
 use rustls::sign::CertifiedKey;
 
+use self::configs::Configs;
 use self::host::{Compiled, Scope, Subject};
 use self::ingresses::{CatchAllRank, Ingresses};
 pub(crate) use self::names::Map;
@@ -40,6 +42,7 @@ use self::services::Services;
 use self::users::{IngressId, Users};
 use crate::certificate::{Certificate, SecretData};
 use crate::class::{Classes, IngressClass};
+use crate::configmap::{self, ConfigData};
 use crate::table::{Host, Hosts};
 use crate::{Backend, BackendId, Ingress, Manner, Settings, Table};
 
@@ -56,6 +59,8 @@ pub enum Change {
     EndpointSlice(ObjectName, Option<EndpointSlice>),
     /// A Secret; `None` also when it holds neither a certificate nor a key.
     Secret(ObjectName, Option<SecretData>),
+    /// A ConfigMap; `None` also when it cannot hold settings.
+    ConfigMap(ObjectName, Option<ConfigData>),
     /// An object that could not even be read: its last good version stays.
     Malformed(ObjectRef, Problem),
 }
@@ -92,6 +97,7 @@ enum Source {
     Ingress(ObjectName),
     Host(Arc<str>),
     Malformed(ObjectRef),
+    ConfigMap,
     DefaultCertificate,
     CatchAll,
 }
@@ -99,6 +105,9 @@ enum Source {
 /// Keeps the objects of a cluster and the table that they ask for.
 #[derive(Debug)]
 pub struct Compiler {
+    /// As the command line has them.
+    base: Settings,
+    /// The same with what the ConfigMap says.
     settings: Settings,
     built_in_certificate: Arc<CertifiedKey>,
     default_certificate: Arc<CertifiedKey>,
@@ -108,6 +117,7 @@ pub struct Compiler {
     ingresses: Ingresses,
     services: Services,
     secrets: Secrets,
+    configs: Configs,
     /// The Ingresses that speak of each host pattern.
     hosts: Map<Arc<str>, Users>,
     catch_alls: BTreeMap<CatchAllRank, IngressId>,
@@ -116,6 +126,11 @@ pub struct Compiler {
     problems: BTreeMap<Source, Vec<Problem>>,
     dirty: BTreeSet<Arc<str>>,
     dirty_default: bool,
+    /// Whether the first table is still to come: until then the ConfigMap may not have been seen, and no Ingress is
+    /// judged by what holds without it.
+    awaits_settings: bool,
+    /// Whether the ConfigMap has to be read again.
+    dirty_settings: bool,
     problems_changed: bool,
 }
 
@@ -137,12 +152,16 @@ impl Compiler {
         Self {
             dirty: BTreeSet::from([names.get("")]),
             dirty_default: true,
+            awaits_settings: settings.configmap.is_some(),
+            dirty_settings: settings.configmap.is_some(),
             built_in_certificate: Arc::clone(&default_certificate),
             default_certificate,
             not_found: Arc::new(not_found),
             names,
             table: Hosts::new(settings.hash_seed),
+            base: settings.clone(),
             settings,
+            configs: Configs::default(),
             secrets,
             classes: Classes::default(),
             ingresses: Ingresses::default(),
@@ -183,6 +202,15 @@ impl Compiler {
                 self.readable(Kind::EndpointSlice, &name);
                 self.services.set_slice(&name, slice);
             }
+            Change::ConfigMap(name, data) => {
+                self.readable(Kind::ConfigMap, &name);
+                if self.configs.set(&name, data) {
+                    for id in self.configs.users(&name).collect::<Vec<_>>() {
+                        self.mark(id);
+                    }
+                    self.dirty_settings |= self.reads(&name);
+                }
+            }
             Change::Secret(name, data) => {
                 self.readable(Kind::Secret, &name);
                 if self.secrets.set(&name, data) {
@@ -198,6 +226,13 @@ impl Compiler {
     /// Brings the table up to date with all that was applied, and publishes the endpoints.
     pub fn compile(&mut self) -> Outcome {
         let mut outcome = Outcome::default();
+        let is_first = std::mem::take(&mut self.awaits_settings);
+        if std::mem::take(&mut self.dirty_settings) && self.configure() {
+            outcome.table = Some(Arc::default());
+        }
+        if is_first {
+            self.reread();
+        }
         if std::mem::take(&mut self.dirty_default) {
             self.choose_default_certificate();
             outcome.certificates_changed = true;
@@ -212,7 +247,8 @@ impl Compiler {
         outcome.externals_changed = self.services.publish();
         if !dirty.is_empty() || outcome.table.is_some() {
             let default = Arc::clone(&self.default_certificate);
-            outcome.table = Some(Arc::new(Table::new(self.table.clone(), default)));
+            let global = Arc::clone(&self.settings.global);
+            outcome.table = Some(Arc::new(Table::new(self.table.clone(), default, global)));
         }
         outcome.problems_changed = std::mem::take(&mut self.problems_changed);
         self.names.sweep();
@@ -243,6 +279,15 @@ impl Compiler {
             .chain(expired)
             .collect();
         all.into_iter()
+    }
+
+    /// The keys of the ConfigMap that are set and have no effect, and why: its name, the key, the reason.
+    pub fn useless_keys(&self) -> impl Iterator<Item = (&ObjectName, &'static str, &'static str)> {
+        let own = self.base.configmap.as_ref().into_iter();
+        let found = own.filter_map(|name| Some((name, self.configs.get(name)?)));
+        found.flat_map(|(name, data)| {
+            configmap::useless_keys(data).map(move |(key, why)| (name, key, why))
+        })
     }
 
     /// The Ingresses that are served: those whose status is ours to write.
@@ -304,6 +349,39 @@ impl Compiler {
         }
     }
 
+    /// Whether the settings depend on this ConfigMap.
+    fn reads(&self, config: &ObjectName) -> bool {
+        let Some(own) = &self.base.configmap else {
+            return false;
+        };
+        let named = |data| configmap::refers(data, config);
+        own == config || self.configs.get(own).is_some_and(named)
+    }
+
+    /// Reads the ConfigMap; returns whether anything is different from before.
+    fn configure(&mut self) -> bool {
+        let Some(name) = self.base.configmap.clone() else {
+            return false;
+        };
+        let (settings, problems) = match self.configs.get(&name) {
+            Some(data) => configmap::apply(&self.base, &name, data, &|name| self.configs.get(name)),
+            None => (self.base.clone(), vec![configmap::absent(&name)]),
+        };
+        self.note(Source::ConfigMap, problems);
+        if settings == self.settings {
+            return false;
+        }
+        let global = Arc::clone(&settings.global);
+        let last = std::mem::replace(&mut self.settings, settings);
+        let same_routes = Settings { global, ..last } == self.settings;
+        if !same_routes {
+            self.reread();
+            self.dirty.extend(self.hosts.keys().cloned());
+            self.dirty.insert(self.names.get(""));
+        }
+        true
+    }
+
     /// Compiles one host pattern; returns whether its certificates may have changed.
     fn compile_host(&mut self, pattern: &Arc<str>) -> bool {
         let ingresses = mates::of(&self.hosts, &self.ingresses, pattern);
@@ -321,6 +399,7 @@ impl Compiler {
                 names: &mut self.names,
                 services: &mut self.services,
                 secrets: &self.secrets,
+                configs: &self.configs,
                 problems: Vec::new(),
             };
             scope.host(&subject, catch_all)

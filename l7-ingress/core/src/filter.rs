@@ -5,12 +5,15 @@
 //! ask for it: a route knows its [`Stages`].
 
 mod access;
+mod blocked;
 mod cors;
 mod limit;
 mod proxied;
 mod redirect;
 mod response;
 mod rewrite;
+
+use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -20,12 +23,13 @@ use crate::forwarded::Forwarded;
 use crate::upstream::Upstream;
 
 pub use access::{SourceRanges, Sources};
+pub use blocked::{Blocked, Text};
 pub use cors::{Cors, OriginPattern, Origins};
 pub use limit::{Limits, Pace, Rate, Zone};
 pub use proxied::Proxied;
 pub(crate) use proxied::Replacement;
 pub use redirect::{Moved, Redirect};
-pub use response::{Asked, respond};
+pub use response::{Asked, FieldList, respond, take};
 pub(crate) use rewrite::Template;
 pub use rewrite::{Pattern, Rewrite, Rewritten, rewrite};
 
@@ -40,6 +44,8 @@ pub struct Policy {
     pub keep_trailing_slash: bool,
     /// Whether something that is needed to judge requests is missing or bad: then none is let in.
     pub denied: bool,
+    /// Who is kept out of all hosts.
+    pub blocked: Option<Arc<Blocked>>,
     /// What pages of other origins may do.
     pub cors: Option<Box<Cors>>,
     /// Who may come in by address.
@@ -56,6 +62,8 @@ pub struct Policy {
     pub relative_redirects: bool,
     /// What backends get in place of the path.
     pub rewrite: Option<Box<Rewrite>>,
+    /// Fields of all responses.
+    pub custom_headers: Option<FieldList>,
     /// What is changed of endpoints' responses.
     pub proxied: Option<Box<Proxied>>,
     /// What endpoints are told of the connection.
@@ -75,6 +83,8 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Stage {
+    /// `block-cidrs`, `block-user-agents`, `block-referers`: 403.
+    Blocked,
     /// `from-to-www-redirect`: nothing else is done on the other host.
     OtherHost,
     /// `app-root`.
@@ -101,7 +111,8 @@ pub enum Stage {
 
 impl Stage {
     /// All, in the order in which they run.
-    pub const ORDER: [Self; 11] = [
+    pub const ORDER: [Self; 12] = [
+        Self::Blocked,
         Self::OtherHost,
         Self::AppRoot,
         Self::BodySize,
@@ -118,6 +129,7 @@ impl Stage {
     /// Whether a route has something for it to do.
     fn is_needed(self, route: &Route) -> bool {
         match self {
+            Self::Blocked => route.policy.blocked.is_some(),
             Self::OtherHost => matches!(route.moved, Some(Moved::Host(..))),
             Self::AppRoot => route.app_root.is_some(),
             Self::BodySize => route.policy.body_limit.is_some(),
@@ -146,6 +158,10 @@ impl Stage {
     fn run<'r>(self, route: &'r Route, facts: &Facts<'_>) -> Verdict<'r> {
         let policy = &*route.policy;
         match self {
+            Self::Blocked => {
+                let blocked = policy.blocked.as_ref();
+                blocked.and_then(|blocked| blocked.judge(facts)).into()
+            }
             Self::OtherHost | Self::TrailingSlash => redirect::moved(route, facts).into(),
             Self::AppRoot => redirect::to_app_root(route, facts).into(),
             Self::BodySize => body_size(route, facts).into(),
@@ -195,6 +211,7 @@ const _: () = {
 impl std::fmt::Display for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
+            Self::Blocked => "kept out of all hosts",
             Self::OtherHost => "redirect to the other host",
             Self::AppRoot => "redirect to the application's root",
             Self::BodySize => "the body is too long",

@@ -33,6 +33,8 @@ mod tests;
 pub struct Settings {
     /// `use-forwarded-headers`: whether `X-Forwarded-*` of trusted clients are believed.
     pub use_forwarded_headers: bool,
+    /// `enable-real-ip`: whether the client's address, and nothing else, is believed of trusted clients.
+    pub real_ip: bool,
     /// `compute-full-forwarded-for`: whether `X-Forwarded-For` is appended to, rather than replaced. Counts with
     /// [`Self::use_forwarded_headers`] only.
     pub compute_full_forwarded_for: bool,
@@ -49,6 +51,7 @@ impl Default for Settings {
             everything.map(|address| IpNet::new(address, 0).expect("0 fits any family"));
         Self {
             use_forwarded_headers: false,
+            real_ip: false,
             compute_full_forwarded_for: false,
             trusted: everything.into(),
             https_port: None,
@@ -134,6 +137,9 @@ impl<'a> Forwarded<'a> {
         };
         if settings.use_forwarded_headers && settings.trusts(connection.peer) {
             told.believe(settings, connection, client);
+        } else if settings.real_ip && settings.trusts(connection.peer) {
+            told.believe_address(settings, client);
+            told.forwarded_for = told.real_ip_text.clone();
         }
         // A balancer that ended TLS in front of a PROXY header leaves no other trace of it.
         if connection.proxied && connection.port == "443" {
@@ -145,11 +151,15 @@ impl<'a> Forwarded<'a> {
         told
     }
 
-    fn believe(&mut self, settings: &Settings, connection: &Connection<'a>, client: &Client<'a>) {
+    fn believe_address(&mut self, settings: &Settings, client: &Client<'a>) {
         if let Some(address) = real_ip(settings, client.address) {
             self.real_ip = address;
             self.real_ip_text = address.to_string().into();
         }
+    }
+
+    fn believe(&mut self, settings: &Settings, connection: &Connection<'a>, client: &Client<'a>) {
+        self.believe_address(settings, client);
         self.forwarded_for = match client.forwarded_for {
             chain if settings.compute_full_forwarded_for && !chain.is_empty() => {
                 format!("{chain}, {}", connection.peer_text).into()

@@ -12,6 +12,7 @@ mod explain;
 pub mod filter;
 pub mod forwarded;
 pub mod frame_budget;
+pub mod global;
 pub mod head_guard;
 pub mod host;
 mod ingress;
@@ -26,11 +27,11 @@ pub use annotations::{Known, Support, catalogue, size};
 pub use certificate::SecretData;
 pub use class::IngressClass;
 pub use compile::{CertificateInfo, Change, Compiler, EndpointCounts, Outcome, compile};
-pub use configmap::{KnownKey, configmap_key, configmap_keys};
+pub use configmap::{ConfigData, KnownKey, configmap_key, configmap_keys};
 pub use explain::{Answer, Explanation, HostVerdict, PathVerdict, Query, Step, explain};
 pub use ingress::Ingress;
 pub use response::{BodyDecoder, Chunked, Piece, ResponseError, ResponseHead, response_head};
-pub use settings::{DefaultBackend, Settings};
+pub use settings::{DefaultBackend, Risk, Settings};
 pub use table::{
     Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, PathType, Resolution, Route,
     Table,

@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use model::{ObjectName, PortRef};
 
 use crate::Balance;
 use crate::filter::Policy;
+use crate::global::Global;
 
 /// ingress-nginx's `proxy-body-size`: 1 MiB.
 const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
 
 /// How Ingresses are read. The defaults are ingress-nginx's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The `spec.controller` of the IngressClasses that are served.
     pub controller_classes: BTreeSet<Box<str>>,
@@ -41,8 +42,26 @@ pub struct Settings {
     pub https_port: u16,
     /// Whether the path `/p` is sent to `/p/` where an Ingress has that path alone, as nginx does it.
     pub trailing_slash_redirect: bool,
-    /// The status of requests that are more than a limit allows.
-    pub limit_status: StatusCode,
+    /// Paths, as Ingresses write them, of which what begins with one is never redirected to HTTPS.
+    pub no_https_redirect: Vec<Box<str>>,
+    /// The status of requests that are more than a rate allows, and of those that are too many at the same time.
+    pub limit_status: [StatusCode; 2],
+    /// Whether a request may be executed twice, whatever its method.
+    pub retries_all: bool,
+    /// Whether Services stand for their endpoints unless an annotation says otherwise.
+    pub service_upstream: bool,
+    /// The most that annotations may risk.
+    pub risk: Risk,
+    /// Words that no annotation may hold.
+    pub forbidden_words: Vec<Box<str>>,
+    /// Whether annotations may name objects of other namespaces.
+    pub cross_namespace: bool,
+    /// The fields that `custom-headers` may set.
+    pub allowed_headers: Vec<HeaderName>,
+    /// The ConfigMap whose keys overrule all else here.
+    pub configmap: Option<ObjectName>,
+    /// What holds for all routes.
+    pub global: Arc<Global>,
     /// What Ingresses get that do not say otherwise.
     pub policy: Arc<Policy>,
     /// How endpoints are chosen.
@@ -71,7 +90,16 @@ impl Default for Settings {
             force_ssl_redirect: false,
             https_port: 443,
             trailing_slash_redirect: false,
-            limit_status: StatusCode::SERVICE_UNAVAILABLE,
+            no_https_redirect: vec![ACME.into()],
+            limit_status: [StatusCode::SERVICE_UNAVAILABLE; 2],
+            retries_all: false,
+            service_upstream: false,
+            risk: Risk::High,
+            forbidden_words: Vec::new(),
+            cross_namespace: false,
+            allowed_headers: Vec::new(),
+            configmap: None,
+            global: Arc::default(),
             policy: Arc::new(Policy {
                 body_limit: Some(DEFAULT_BODY_LIMIT),
                 ..Policy::default()
@@ -80,6 +108,22 @@ impl Default for Settings {
             hash_seed: 0,
         }
     }
+}
+
+/// ingress-nginx's `no-tls-redirect-locations`: certificates are asked for in the clear.
+const ACME: &str = "/.well-known/acme-challenge";
+
+/// What an annotation puts at risk, as ingress-nginx judges it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Risk {
+    /// Nothing beyond its own paths.
+    Low,
+    /// What else the Ingress does.
+    Medium,
+    /// Other Ingresses.
+    High,
+    /// The controller itself.
+    Critical,
 }
 
 /// The Service of the controller's default backend.

@@ -15,6 +15,7 @@ use model::ObjectName;
 use rustls::sign::CertifiedKey;
 
 use crate::filter::{Moved, Pattern, Policy, Rewrite, Stages};
+use crate::global::Global;
 
 pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, Resolution};
 pub(crate) use host::{Host, wildcard_of};
@@ -25,14 +26,26 @@ pub(crate) use hosts::Hosts;
 pub struct Table {
     hosts: Hosts,
     default_certificates: Box<[Arc<CertifiedKey>]>,
+    global: Arc<Global>,
 }
 
 impl Table {
-    pub(crate) fn new(hosts: Hosts, default_certificate: Arc<CertifiedKey>) -> Self {
+    pub(crate) fn new(
+        hosts: Hosts,
+        default_certificate: Arc<CertifiedKey>,
+        global: Arc<Global>,
+    ) -> Self {
         Self {
             hosts,
             default_certificates: Box::new([default_certificate]),
+            global,
         }
+    }
+
+    /// What holds for all routes.
+    #[must_use]
+    pub const fn global(&self) -> &Arc<Global> {
+        &self.global
     }
 
     /// The route that answers for `path` on `host`.

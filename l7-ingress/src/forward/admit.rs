@@ -45,7 +45,7 @@ fn rate<'r>(
 ) -> Verdict<'r> {
     let zone = worker.zones.of(route);
     let admitted = zone.admits(record.started, facts.forwarded.real_ip, limits);
-    verdict(admitted, limits.status)
+    verdict(admitted, limits.status[0])
 }
 
 fn connections<'r>(
@@ -58,7 +58,7 @@ fn connections<'r>(
         return Verdict::Continue;
     };
     record.open = worker.zones.of(route).open(facts.forwarded.real_ip, most);
-    verdict(record.open.is_some(), limits.status)
+    verdict(record.open.is_some(), limits.status[1])
 }
 
 fn verdict<'r>(admitted: bool, status: StatusCode) -> Verdict<'r> {

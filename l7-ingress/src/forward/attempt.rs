@@ -280,7 +280,7 @@ struct Done {
     head: l7_ingress_core::ResponseHead,
     sending: Sending,
     body: RequestBody,
-    patience: crate::upstream::Patience,
+    patience: l7_ingress_core::global::Patience,
 }
 
 impl Done {

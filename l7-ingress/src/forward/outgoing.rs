@@ -6,15 +6,17 @@ use http::{Method, Request, Uri, Version};
 use http_body::Body as _;
 use l7_ingress_core::BackendProtocol;
 use l7_ingress_core::forwarded;
+use l7_ingress_core::global::Patience;
 use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Job;
 use super::aside::Aside;
 use crate::body::RequestBody;
-use crate::upstream::{Framing, Patience, Peer, write_field};
+use crate::upstream::{Framing, Peer, write_field};
 use crate::worker::Worker;
 
+const X_ORIGINAL_URI: &str = "x-original-uri";
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request about to be sent, as often as it takes.
@@ -42,8 +44,11 @@ impl<'r> Outgoing<'r> {
         let upgrades = upgrades && !policy.upstream.is_http10 && policy.connection.is_none();
         let upgrade = upgrades.then(|| headers.get(header::UPGRADE)).flatten();
         let request_id = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
-        let random = || fastrand::u128(..);
-        let request_id = forwarded::request_id(request_id.unwrap_or_default(), random);
+        let request_id = request_id.unwrap_or_default();
+        let request_id = match job.global.generates_request_id {
+            true => forwarded::request_id(request_id, || fastrand::u128(..)),
+            false => request_id.into(),
+        };
         Self {
             job,
             request_id,
@@ -186,6 +191,14 @@ impl<'r> Outgoing<'r> {
 
     /// The client's fields without those that are for this hop or that are set here, then ours.
     fn fields(&self, to: &mut impl Fields) {
+        let told = &self.job.told.fields;
+        self.usual_fields(&mut Unless { to, told });
+        for (name, value) in told.iter().filter(|(_, value)| !value.is_empty()) {
+            to.field(name, value);
+        }
+    }
+
+    fn usual_fields(&self, to: &mut impl Fields) {
         let headers = &self.job.head.headers;
         let listed = listed(headers);
         let cookie = (self.job.head.version > Version::HTTP_11)
@@ -196,6 +209,9 @@ impl<'r> Outgoing<'r> {
         }
         let rewritten = self.job.told.rewritten.as_ref();
         let prefix = rewritten.and_then(|rewritten| rewritten.prefix.as_deref());
+        let global = self.job.global;
+        let drops_underscores = global.drops_underscores;
+        let tells_original_uri = global.tells_original_uri && self.aside.is_none();
         for (name, value) in headers {
             let text = name.as_str();
             let dropped = forwarded::is_hop_by_hop(text)
@@ -203,6 +219,8 @@ impl<'r> Outgoing<'r> {
                 || self.aside.is_some() && Aside::is_ours(text)
                 || cookie.is_some() && *name == header::COOKIE
                 || is_replaced(text)
+                || drops_underscores && text.contains('_')
+                || tells_original_uri && text == X_ORIGINAL_URI
                 || listed
                     .iter()
                     .any(|listed| listed.eq_ignore_ascii_case(text));
@@ -220,13 +238,20 @@ impl<'r> Outgoing<'r> {
             aside.write(self.job, |name, value| to.text(name, value));
         }
         let told = &self.job.told.forwarded;
-        to.text("x-request-id", &self.request_id);
+        if !self.request_id.is_empty() {
+            to.text("x-request-id", &self.request_id);
+        }
         to.text("x-real-ip", &told.real_ip_text);
         to.text("x-forwarded-for", &told.forwarded_for);
         to.text("x-forwarded-host", told.host);
         to.text("x-forwarded-port", told.port);
         for name in ["x-forwarded-proto", "x-forwarded-scheme", "x-scheme"] {
             to.text(name, told.scheme);
+        }
+        if tells_original_uri {
+            let target = self.job.head.uri.path_and_query();
+            let target = target.map_or("/", |target| target.as_str());
+            to.text(X_ORIGINAL_URI, target);
         }
         for (name, value) in [
             ("x-original-forwarded-for", told.original_for),
@@ -309,6 +334,32 @@ fn framing(head: &http::request::Parts, body: Option<&RequestBody>) -> Framing {
     body.size_hint()
         .exact()
         .map_or(Framing::Chunked, Framing::Length)
+}
+
+/// Leaves out what is told in another way.
+struct Unless<'f, F> {
+    to: &'f mut F,
+    told: &'f [(HeaderName, HeaderValue)],
+}
+
+impl<F> Unless<'_, F> {
+    fn is_told(&self, name: &str) -> bool {
+        self.told.iter().any(|(told, _)| told.as_str() == name)
+    }
+}
+
+impl<F: Fields> Fields for Unless<'_, F> {
+    fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
+        if !self.is_told(name.as_str()) {
+            self.to.field(name, value);
+        }
+    }
+
+    fn text(&mut self, name: &'static str, value: &str) {
+        if !self.is_told(name) {
+            self.to.text(name, value);
+        }
+    }
 }
 
 /// Field lines of HTTP/1.1.

@@ -28,7 +28,7 @@ impl Tries {
     pub(super) fn new(job: &Job<'_>, group: &Group, started: Instant) -> Self {
         let retry = &job.route.policy.upstream.retry;
         let left = match retry.tries {
-            None => job.worker.settings.tries,
+            None => job.global.tries,
             Some(0) => group.len().max(1),
             Some(tries) => tries,
         };

@@ -39,16 +39,28 @@ use crate::stream::Stream;
 use crate::watchdog::Watchdog;
 use crate::worker::Worker;
 
+/// Streams that a client may reset before they are looked at (CVE-2023-44487).
+const PENDING_RESETS: usize = 20;
+/// Streams that a client may make us reset (CVE-2025-8671).
+const ERROR_RESETS: usize = 128;
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of one response that wait for the client.
+const SEND_BUFFER: usize = 128 * 1024;
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Serves a connection until it ends.
 pub(super) async fn serve(
     worker: &Rc<Worker>,
     stream: Stream,
     client: Arc<Client>,
 ) -> Result<(), ConnectionError> {
-    let limits = &worker.settings.http2;
+    let global = worker.global();
+    let limits = global.http2;
     let executor = StreamExecutor {
         begun: Rc::default(),
-        patience: worker.settings.client.send,
+        patience: global.client.send,
     };
     let service = {
         let (worker, client) = (Rc::clone(worker), Arc::clone(&client));
@@ -73,13 +85,13 @@ pub(super) async fn serve(
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.max_concurrent_streams)
             .max_header_list_size(limits.max_header_list_size)
-            .max_pending_accept_reset_streams(limits.max_pending_resets)
-            .max_local_error_reset_streams(limits.max_error_resets)
-            .initial_stream_window_size(limits.stream_window)
-            .initial_connection_window_size(limits.connection_window)
-            .max_send_buf_size(limits.send_buffer)
-            .keep_alive_interval(limits.ping_interval)
-            .keep_alive_timeout(limits.ping_timeout)
+            .max_pending_accept_reset_streams(PENDING_RESETS)
+            .max_local_error_reset_streams(ERROR_RESETS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service)
     );
     let mut drain = Drain::new(worker);

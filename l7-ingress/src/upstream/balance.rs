@@ -90,9 +90,10 @@ mod tests {
     use std::time::Duration;
 
     use l7_ingress_core::BackendProtocol;
+    use l7_ingress_core::global::KeepAlive;
 
     use super::*;
-    use crate::upstream::peer::{InFlight, KeepAlive};
+    use crate::upstream::peer::InFlight;
 
     fn peers(count: u16, now: Instant) -> Vec<Rc<Peer>> {
         let keep_alive = KeepAlive {
@@ -108,7 +109,7 @@ mod tests {
                 Rc::new(Peer::new(
                     address,
                     BackendProtocol::Http,
-                    keep_alive,
+                    Rc::new(Cell::new(keep_alive)),
                     all_idle,
                     now,
                 ))

@@ -17,12 +17,12 @@ use std::io::{self, IoSlice};
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use http_body::{Body as _, Frame};
+use l7_ingress_core::global::Patience;
 use l7_ingress_core::{BodyDecoder, Piece, ResponseError, ResponseHead, response_head};
 use tokio::io::AsyncWrite as _;
 use tokio::time::Instant;
@@ -47,19 +47,6 @@ pub(crate) enum Framing {
     Length(u64),
     /// `Transfer-Encoding: chunked`
     Chunked,
-}
-
-/// How long a backend may take between two operations, and how long what it says may be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// Until its connection stands.
-    pub(crate) connect: Duration,
-    /// Between two reads.
-    pub(crate) read: Duration,
-    /// Between two writes.
-    pub(crate) send: Duration,
-    /// The head of a response, in bytes.
-    pub(crate) head: usize,
 }
 
 /// Why an exchange failed.

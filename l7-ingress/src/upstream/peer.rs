@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use l7_ingress_core::BackendProtocol;
+use l7_ingress_core::global::KeepAlive;
 use l7_ingress_core::upstream::Number;
 use tokio::time::Instant;
 
@@ -21,19 +22,6 @@ const UNKNOWN_LATENCY: f64 = 1.0;
 const FIRST_EJECTION: Duration = Duration::from_secs(1);
 /// At most.
 const LONGEST_EJECTION: Duration = Duration::from_secs(30);
-
-/// How many idle connections are kept, and for how long.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KeepAlive {
-    /// Idle connections per worker, over all endpoints (`upstream-keepalive-connections`, 320).
-    pub(crate) connections: usize,
-    /// How long one may idle (`upstream-keepalive-timeout`, 60 s).
-    pub(crate) idle: Duration,
-    /// How old one may become (`upstream-keepalive-time`, 1 h).
-    pub(crate) age: Duration,
-    /// How many requests one may carry (`upstream-keepalive-requests`, 10 000).
-    pub(crate) requests: u32,
-}
 
 /// One endpoint.
 #[derive(Debug)]
@@ -53,7 +41,7 @@ pub(crate) struct Peer {
     idle: RefCell<Vec<Box<Connection>>>,
     /// The worker's idle connections, over all endpoints.
     all_idle: Rc<Cell<usize>>,
-    keep_alive: KeepAlive,
+    keep_alive: Rc<Cell<KeepAlive>>,
     active: Cell<u32>,
     latency: Cell<f64>,
     latency_at: Cell<Instant>,
@@ -65,7 +53,7 @@ impl Peer {
     pub(crate) fn new(
         address: SocketAddr,
         protocol: BackendProtocol,
-        keep_alive: KeepAlive,
+        keep_alive: Rc<Cell<KeepAlive>>,
         all_idle: Rc<Cell<usize>>,
         now: Instant,
     ) -> Self {
@@ -100,9 +88,10 @@ impl Peer {
     }
 
     fn is_usable(&self, connection: &Connection, now: Instant) -> bool {
-        connection.served < self.keep_alive.requests
-            && now.saturating_duration_since(connection.idle_since) < self.keep_alive.idle
-            && now.saturating_duration_since(connection.opened) < self.keep_alive.age
+        let keep_alive = self.keep_alive.get();
+        connection.served < keep_alive.requests
+            && now.saturating_duration_since(connection.idle_since) < keep_alive.idle
+            && now.saturating_duration_since(connection.opened) < keep_alive.age
     }
 
     /// Closes idle connections that have aged out or that the endpoint has closed.
@@ -180,7 +169,7 @@ impl InFlight {
     /// Keeps `connection` for the next request, within the worker's bound.
     pub(crate) fn give_back(&self, connection: Box<Connection>) {
         let peer = &self.peer;
-        if peer.all_idle.get() < peer.keep_alive.connections {
+        if peer.all_idle.get() < peer.keep_alive.get().connections {
             peer.all_idle.set(peer.all_idle.get() + 1);
             peer.idle.borrow_mut().push(connection);
         }

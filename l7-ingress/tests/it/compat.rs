@@ -25,6 +25,8 @@ struct Table {
     /// Flags of the proxy.
     #[serde(default)]
     flags: Vec<String>,
+    /// Keys of the controller's ConfigMap.
+    configmap: Option<BTreeMap<String, String>>,
     /// Objects that its cases share.
     #[serde(default)]
     objects: Vec<Value>,
@@ -141,7 +143,14 @@ async fn run(table: &Table) -> Vec<(&str, String)> {
     for (number, case) in table.cases.iter().enumerate() {
         objects.extend(case.objects(number));
     }
-    let flags: Vec<_> = table.flags.iter().map(String::as_str).collect();
+    let mut flags: Vec<_> = table.flags.iter().map(String::as_str).collect();
+    if let Some(data) = &table.configmap {
+        objects.push(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": data,
+            "metadata": { "name": "controller", "namespace": "default" },
+        }));
+        flags.extend(["--configmap", "default/controller"]);
+    }
     let proxy = Proxy::start(&objects, &flags).await;
     let mut faults = Vec::new();
     for (number, case) in table.cases.iter().enumerate() {

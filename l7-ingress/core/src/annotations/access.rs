@@ -34,7 +34,7 @@ pub(super) fn ranges<const N: usize>(
 }
 
 /// Networks and single addresses, with commas between them.
-fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+pub(crate) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
     let elements = text.split(',').map(str::trim);
     let elements = elements.filter(|element| !element.is_empty());
     elements.map(network).collect()

@@ -115,7 +115,7 @@ const CATALOGUE: &[(&str, Support)] = &[
     ("cors-allow-origin", Differs("an Origin has to match as a whole, not with its end alone")),
     ("cors-expose-headers", Same),
     ("cors-max-age", Same),
-    ("custom-headers", NotYet),
+    ("custom-headers", Same),
     ("custom-http-errors", Differs("answers of filters, such as 401, stay as they are, and so do all without a default backend; a body is not sent twice")),
     ("default-backend", Same),
     ("denylist-source-range", Same),

@@ -12,7 +12,7 @@ const BURST: u32 = 5;
 const KIBIBYTE: u64 = 1024;
 
 /// What one client may ask for; nothing and less than nothing are no limits.
-pub(super) fn read(reader: &mut Reader<'_>, status: StatusCode) -> Option<Box<Limits>> {
+pub(super) fn read(reader: &mut Reader<'_>, status: [StatusCode; 2]) -> Option<Box<Limits>> {
     let per_second = number(reader, "limit-rps");
     let per_minute = number(reader, "limit-rpm");
     let connections = number(reader, "limit-connections");

@@ -9,11 +9,16 @@ const REDIRECT_FROM: &str = "proxy-redirect-from";
 const REDIRECT_TO: &str = "proxy-redirect-to";
 
 /// What is changed of endpoints' responses.
-pub(super) fn read(reader: &mut Reader<'_>) -> Option<Box<Proxied>> {
+pub(super) fn read(reader: &mut Reader<'_>, default: Option<&Proxied>) -> Option<Box<Proxied>> {
+    let default = default.cloned().unwrap_or_default();
+    let is_set = reader.text(REDIRECT_FROM).is_some() || reader.text(REDIRECT_TO).is_some();
+    let own = redirect(reader);
     let proxied = Proxied {
-        redirect: redirect(reader),
-        cookie_domain: pair(reader, "proxy-cookie-domain", Replacement::domain),
-        cookie_path: pair(reader, "proxy-cookie-path", Replacement::start),
+        redirect: if is_set { own } else { default.redirect },
+        cookie_domain: pair(reader, "proxy-cookie-domain", Replacement::domain)
+            .unwrap_or(default.cookie_domain),
+        cookie_path: pair(reader, "proxy-cookie-path", Replacement::start)
+            .unwrap_or(default.cookie_path),
     };
     (proxied != Proxied::default()).then(|| Box::new(proxied))
 }
@@ -46,23 +51,30 @@ fn pair(
     reader: &mut Reader<'_>,
     name: &'static str,
     read: impl Fn(&str, &str) -> Result<Replacement, String>,
-) -> Option<Replacement> {
-    let replacement = reader.value(name, Effect::Refuse, |text| {
-        let visible =
-            |byte: u8| byte == b' ' || byte.is_ascii_graphic() && !b";\"'".contains(&byte);
-        if !text.bytes().all(visible) {
-            return Err(format!(
-                "{text:?} holds a control character, `;` or a quote"
-            ));
-        }
-        let tokens: Vec<&str> = text.split_whitespace().collect();
-        match tokens[..] {
-            [] | ["off"] => Ok(None),
-            [from, to] => read(from, to).map(Some),
-            _ => Err(format!("{text:?} is neither `off` nor two words")),
-        }
-    });
-    replacement.flatten()
+) -> Option<Option<Replacement>> {
+    reader.value(name, Effect::Refuse, |text| replacement(text, read))
+}
+
+/// `off`, or two words: what is replaced and by what.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn replacement(
+    text: &str,
+    read: impl Fn(&str, &str) -> Result<Replacement, String>,
+) -> Result<Option<Replacement>, String> {
+    let visible = |byte: u8| byte == b' ' || byte.is_ascii_graphic() && !b";\"'".contains(&byte);
+    if !text.bytes().all(visible) {
+        return Err(format!(
+            "{text:?} holds a control character, `;` or a quote"
+        ));
+    }
+    let tokens: Vec<&str> = text.split_whitespace().collect();
+    match tokens[..] {
+        [] | ["off"] => Ok(None),
+        [from, to] => read(from, to).map(Some),
+        _ => Err(format!("{text:?} is neither `off` nor two words")),
+    }
 }
 
 /// What endpoints are told of the connection.

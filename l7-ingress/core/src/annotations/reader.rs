@@ -1,7 +1,8 @@
 //! Finds the annotations of one Ingress and reads their values, with ingress-nginx's validators.
 
 use super::catalogue::{self, Support};
-use crate::Settings;
+use super::risk;
+use crate::{Risk, Settings};
 
 /// What is wrong with one annotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub(crate) enum Effect {
 /// The annotations of one Ingress, while they are read.
 pub(crate) struct Reader<'a> {
     annotations: &'a [(Box<str>, Box<str>)],
-    prefixes: &'a [Box<str>],
+    settings: &'a Settings,
     pub(super) faults: Vec<Fault>,
 }
 
@@ -34,7 +35,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(annotations: &'a [(Box<str>, Box<str>)], settings: &'a Settings) -> Self {
         Self {
             annotations,
-            prefixes: &settings.annotation_prefixes,
+            settings,
             faults: Vec::new(),
         }
     }
@@ -49,7 +50,7 @@ impl<'a> Reader<'a> {
             catalogue::find(name).is_some(),
             "{name} is not in the catalogue"
         );
-        self.prefixes.iter().find_map(|prefix| {
+        self.settings.annotation_prefixes.iter().find_map(|prefix| {
             let mut all = self.annotations.iter();
             let found = all.find(|(key, _)| {
                 let rest = key
@@ -122,11 +123,25 @@ impl<'a> Reader<'a> {
 
     /// What is said of annotations that are set and whose names alone decide.
     pub(super) fn note_names(&mut self) {
-        for (key, _) in self.annotations {
+        for (key, value) in self.annotations {
             let Some((prefix, name)) = key.rsplit_once('/') else {
                 continue;
             };
-            if !self.prefixes.iter().any(|ours| **ours == *prefix) {
+            if !self
+                .settings
+                .annotation_prefixes
+                .iter()
+                .any(|ours| **ours == *prefix)
+            {
+                continue;
+            }
+            if let Some(message) = self.forbidden(name, value) {
+                self.faults.push(Fault {
+                    key: key.clone(),
+                    reason: "ForbiddenAnnotation",
+                    message,
+                    effect: Effect::Refuse,
+                });
                 continue;
             }
             let (reason, effect, message) = match catalogue::find(name) {
@@ -162,8 +177,28 @@ impl<'a> Reader<'a> {
     }
 }
 
+impl Reader<'_> {
+    /// What the cluster's operator has against an annotation.
+    fn forbidden(&self, name: &str, value: &str) -> Option<String> {
+        let settings = self.settings;
+        let risk = risk::of(name);
+        // What is refused in any case says more itself.
+        if risk > settings.risk && risk < Risk::Critical {
+            let most = settings.risk;
+            return Some(format!(
+                "risks more ({risk:?}) than annotations-risk-level lets it ({most:?})"
+            ));
+        }
+        let mut words = settings.forbidden_words.iter();
+        let word = words.find(|word| value.contains(&***word))?;
+        Some(format!(
+            "holds {word:?}, which annotation-value-word-blocklist forbids"
+        ))
+    }
+}
+
 /// Go's `strconv.ParseBool`.
-fn boolean(text: &str) -> Result<bool, String> {
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

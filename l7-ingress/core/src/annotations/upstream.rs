@@ -4,11 +4,11 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::reader::{Effect, Reader};
-use crate::Balance;
 use crate::upstream::{
-    Affinity, CanaryBehavior, Conditions, Errors, Expression, HashBy, Mode, Retry, SameSite,
-    Timeouts, Upstream,
+    Affinity, CanaryBehavior, Condition, Conditions, Errors, Expression, HashBy, Mode, Retry,
+    SameSite, Timeouts, Upstream,
 };
+use crate::{Balance, Settings};
 
 /// The longest response head that may be asked for: one request's memory.
 const LONGEST_HEAD: usize = 1 << 20;
@@ -17,7 +17,8 @@ const COOKIE: &str = "INGRESSCOOKIE";
 const SUBSET: usize = 3;
 
 /// What no annotation says is as `default` has it.
-pub(super) fn read(reader: &mut Reader<'_>, default: &Upstream) -> Upstream {
+pub(super) fn read(reader: &mut Reader<'_>, settings: &Settings) -> Upstream {
+    let default = &settings.policy.upstream;
     for name in ["proxy-busy-buffers-size", "proxy-max-temp-file-size"] {
         reader.size(name);
     }
@@ -27,7 +28,7 @@ pub(super) fn read(reader: &mut Reader<'_>, default: &Upstream) -> Upstream {
     let head = head.map(|bytes| usize::try_from(bytes).unwrap_or(LONGEST_HEAD));
     Upstream {
         timeouts: timeouts(reader, default.timeouts),
-        retry: retry(reader, default.retry),
+        retry: retry(reader, default.retry, settings.retries_all),
         buffers_requests: on_off(reader, "proxy-request-buffering")
             .unwrap_or(default.buffers_requests),
         is_http10: http_version(reader).unwrap_or(default.is_http10),
@@ -36,7 +37,7 @@ pub(super) fn read(reader: &mut Reader<'_>, default: &Upstream) -> Upstream {
             .or(default.response_head),
         hash: hash(reader),
         affinity: affinity(reader).map(Box::new),
-        errors: errors(reader),
+        errors: errors(reader, default.errors.as_deref()),
     }
 }
 
@@ -88,11 +89,18 @@ fn timeouts(reader: &mut Reader<'_>, default: Timeouts) -> Timeouts {
     }
 }
 
-fn retry(reader: &mut Reader<'_>, default: Retry) -> Retry {
+fn retry(reader: &mut Reader<'_>, default: Retry, all: bool) -> Retry {
     let on = reader.value("proxy-next-upstream", Effect::Refuse, |text| {
         match text.trim().is_empty() {
             true => Ok(default.on),
             false => Conditions::read(text),
+        }
+    });
+    let on = on.map(|on| {
+        if all {
+            on.with(Condition::NonIdempotent)
+        } else {
+            on
         }
     });
     let tries = natural(reader, "proxy-next-upstream-tries");
@@ -199,18 +207,8 @@ fn affinity(reader: &mut Reader<'_>) -> Option<Affinity> {
     choice(reader, "affinity", &[("cookie", ())]).map(|()| affinity)
 }
 
-fn errors(reader: &mut Reader<'_>) -> Option<Box<Errors>> {
-    let statuses = reader.value("custom-http-errors", Effect::Refuse, |text| {
-        let parts = text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty());
-        let read = |part: &str| match part.parse::<u16>() {
-            Ok(status @ 400..=599) => Ok(status),
-            _ => Err(format!("{part:?} is no status between 400 and 599")),
-        };
-        parts.map(read).collect::<Result<Box<[u16]>, _>>()
-    });
+fn errors(reader: &mut Reader<'_>, default: Option<&Errors>) -> Option<Box<Errors>> {
+    let statuses = reader.value("custom-http-errors", Effect::Refuse, error_statuses);
     let service = reader.value("default-backend", Effect::Refuse, |text| {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         match !text.is_empty() && text.len() <= 63 && text.bytes().all(allowed) {
@@ -220,12 +218,28 @@ fn errors(reader: &mut Reader<'_>) -> Option<Box<Errors>> {
     });
     let passes = reader.boolean("disable-proxy-intercept-errors");
     let errors = Errors {
-        statuses: statuses.unwrap_or_default(),
-        intercepts: !passes.unwrap_or(false),
+        statuses: statuses
+            .or_else(|| default.map(|default| default.statuses.clone()))
+            .unwrap_or_default(),
+        intercepts: match passes {
+            Some(passes) => !passes,
+            None => default.is_none_or(|default| default.intercepts),
+        },
         service: service.map(Into::into),
     };
     let is_asked = !errors.statuses.is_empty() || errors.service.is_some();
     is_asked.then(|| Box::new(errors))
+}
+
+/// Statuses, with commas between them.
+pub(crate) fn error_statuses(text: &str) -> Result<Box<[u16]>, String> {
+    let parts = text.split(',').map(str::trim);
+    let parts = parts.filter(|part| !part.is_empty());
+    let read = |part: &str| match part.parse::<u16>() {
+        Ok(status @ 400..=599) => Ok(status),
+        _ => Err(format!("{part:?} is no status between 400 and 599")),
+    };
+    parts.map(read).collect()
 }
 
 fn same_site(reader: &mut Reader<'_>) -> Option<SameSite> {

@@ -22,6 +22,8 @@ pub(crate) struct Accepted {
     pub(crate) created: Option<i64>,
     pub(crate) class: ClassRef,
     pub(crate) annotations: Annotations,
+    /// The same as written, for when what they do not say changes.
+    pub(crate) written: Box<Written>,
     pub(crate) default_backend: Option<ServicePort>,
     /// Sorted by host, then place.
     pub(crate) rules: Box<[AcceptedRule]>,
@@ -31,6 +33,9 @@ pub(crate) struct Accepted {
     /// What was left out of it.
     pub(crate) notes: Box<[Problem]>,
 }
+
+/// Annotations as written.
+type Written = [(Box<str>, Box<str>)];
 
 /// One of its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +101,11 @@ impl Accepted {
             .chain(errors.and_then(|errors| errors.service.as_ref()))
     }
 
+    /// Every ConfigMap that it names.
+    pub(crate) fn configs(&self) -> impl Iterator<Item = &ObjectName> {
+        self.annotations.custom_headers.iter()
+    }
+
     /// Every Secret that it names.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &Arc<str>> {
         self.tls.iter().filter_map(|tls| tls.secret.as_ref())
@@ -125,7 +135,7 @@ pub(crate) fn accept(
         names,
         problems: Vec::new(),
     };
-    let annotations = check.annotations(ingress, settings);
+    let annotations = check.annotations((&ingress.annotations, &ingress.class), settings);
     let default_backend = ingress
         .default_backend
         .as_ref()
@@ -148,6 +158,7 @@ pub(crate) fn accept(
         created: ingress.created,
         class: ingress.class.clone(),
         annotations,
+        written: ingress.annotations.clone(),
         default_backend,
         rules,
         tls,
@@ -156,6 +167,50 @@ pub(crate) fn accept(
     })
 }
 
+/// Reads the annotations of an Ingress again: `settings` are others than before.
+///
+/// # Errors
+/// Everything that is wrong with a refused one.
+pub(crate) fn reread(
+    old: &Accepted,
+    settings: &Settings,
+    names: &mut Names,
+) -> Result<Accepted, Vec<Problem>> {
+    let mut check = Check {
+        ingress: &old.name,
+        names,
+        problems: Vec::new(),
+    };
+    let annotations = check.annotations((&old.written, &old.class), settings);
+    let mut rules = old.rules.clone();
+    for rule in &mut rules {
+        let index = rule.index;
+        for path in &mut rule.paths {
+            let field = || format!("spec.rules[{index}].http.paths[{}].path", path.index);
+            path.pattern = check.pattern(&path.path, &annotations, field);
+        }
+    }
+    let mates = check.mates(&rules, &annotations);
+    let is_kept = |note: &&Problem| !note.field.starts_with(ANNOTATIONS);
+    let mut problems = check.problems;
+    problems.extend(old.notes.iter().filter(is_kept).cloned());
+    if problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+    {
+        return Err(problems);
+    }
+    Ok(Accepted {
+        annotations,
+        rules,
+        mates,
+        notes: problems.into(),
+        ..old.clone()
+    })
+}
+
+const ANNOTATIONS: &str = "metadata.annotations";
+
 struct Check<'a> {
     ingress: &'a ObjectName,
     names: &'a mut Names,
@@ -163,18 +218,22 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn annotations(&mut self, ingress: &Ingress, settings: &Settings) -> Annotations {
-        let (annotations, faults) = Annotations::read(&ingress.annotations, settings);
+    fn annotations(
+        &mut self,
+        (written, class): (&Written, &ClassRef),
+        settings: &Settings,
+    ) -> Annotations {
+        let (annotations, faults) = Annotations::read(written, settings);
         for fault in faults {
-            let field = format!("metadata.annotations[{}]", fault.key);
+            let field = format!("{ANNOTATIONS}[{}]", fault.key);
             let severity = match fault.effect {
                 Effect::Refuse => Severity::Error,
                 Effect::Deny | Effect::Skip => Severity::Warning,
             };
             self.report(field, fault.reason, fault.message, severity);
         }
-        if ingress.class.name.is_some() && ingress.class.annotation.is_some() {
-            let field = format!("metadata.annotations[{}]", crate::class::CLASS_ANNOTATION);
+        if class.name.is_some() && class.annotation.is_some() {
+            let field = format!("{ANNOTATIONS}[{}]", crate::class::CLASS_ANNOTATION);
             let what = "spec.ingressClassName is set too and decides".to_owned();
             self.warning(field, "IgnoredAnnotation", what);
         }
@@ -252,17 +311,7 @@ impl Check<'_> {
             "" => "/".into(),
             path => path.into(),
         };
-        let pattern = annotations
-            .wants_patterns(&path)
-            .then(|| Pattern::new(&path));
-        let pattern = match pattern.transpose() {
-            Ok(pattern) => pattern.map(Arc::new),
-            Err(why) => {
-                let what = format!("{path:?} cannot be used as a regular expression: {why}");
-                self.error(field() + ".path", "InvalidPath", what);
-                None
-            }
-        };
+        let pattern = self.pattern(&path, annotations, || field() + ".path");
         Some(AcceptedPath {
             index,
             path_type,
@@ -270,6 +319,23 @@ impl Check<'_> {
             pattern,
             backend,
         })
+    }
+
+    fn pattern(
+        &mut self,
+        path: &str,
+        annotations: &Annotations,
+        field: impl Fn() -> String,
+    ) -> Option<Arc<Pattern>> {
+        let pattern = annotations.wants_patterns(path).then(|| Pattern::new(path));
+        match pattern.transpose() {
+            Ok(pattern) => pattern.map(Arc::new),
+            Err(why) => {
+                let what = format!("{path:?} cannot be used as a regular expression: {why}");
+                self.error(field(), "InvalidPath", what);
+                None
+            }
+        }
     }
 
     fn backend(&mut self, backend: &Backend, field: impl Fn() -> String) -> Option<ServicePort> {

@@ -8,13 +8,15 @@ use http::StatusCode;
 use model::{Kind, ObjectName, ObjectRef, PortRef, Problem, Severity};
 
 use super::accept::{Accepted, AcceptedPath, ServicePort};
+use super::configs::Configs;
 use super::mates::{Mate, MateKind};
 use super::names::Names;
 use super::secrets::Secrets;
 use super::services::{Services, Unreachable, Wish};
 use super::tls;
 use crate::certificate::Certificate;
-use crate::filter::{Moved, Pattern, Policy, Stages};
+use crate::configmap;
+use crate::filter::{FieldList, Moved, Pattern, Policy, Stages};
 use crate::table::Host;
 use crate::{Backend, BackendProtocol, EndpointSet, Manner, PathType, Resolution, Route, Settings};
 
@@ -36,6 +38,7 @@ pub(super) struct Scope<'c> {
     pub(super) names: &'c mut Names,
     pub(super) services: &'c mut Services,
     pub(super) secrets: &'c Secrets,
+    pub(super) configs: &'c Configs,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -121,6 +124,7 @@ impl Scope<'_> {
         let mut routes = Vec::new();
         let has_patterns = rules.has_patterns();
         for ingress in rules.ingresses {
+            let policy = self.policy(ingress);
             for rule in ingress.rules_for(rules.host) {
                 for path in &rule.paths {
                     let field = path.field(rule);
@@ -146,11 +150,11 @@ impl Scope<'_> {
                         path_type: path.path_type,
                         pattern,
                         backend,
-                        https_redirect: self.redirect(ingress, rules.has_tls),
+                        https_redirect: self.redirect(ingress, &path.path, rules.has_tls),
                         app_root: ingress.annotations.app_root.clone(),
                         moved: None,
-                        errors: self.errors(&ingress.name, &ingress.annotations.policy),
-                        policy: Arc::clone(&ingress.annotations.policy),
+                        errors: self.errors(&ingress.name, &policy),
+                        policy: Arc::clone(&policy),
                         stages: Stages::default(),
                     });
                 }
@@ -259,19 +263,20 @@ impl Scope<'_> {
         });
         if let Some((ingress, backend)) = own.next() {
             let backend = self.backend(ingress, backend, DEFAULT_BACKEND);
-            let redirect = self.redirect(ingress, has_tls);
-            let policy = Some(&ingress.annotations.policy);
+            let redirect = self.redirect(ingress, "/", has_tls);
+            let policy = self.policy(ingress);
             let origin = (&ingress.name, DEFAULT_BACKEND);
-            return Some(self.fallback(host, origin, backend, (redirect, policy)));
+            return Some(self.fallback(host, origin, backend, (redirect, Some(&policy))));
         }
-        let redirect = self.redirect(owner, has_tls);
+        let redirect = self.redirect(owner, "/", has_tls);
         let backend = self.controllers_backend();
         if backend.is_none() && redirect.is_none() && !is_needed {
             return None;
         }
         let backend = backend.unwrap_or_else(|| Arc::clone(self.not_found));
-        let policy = Some(&owner.annotations.policy);
-        Some(self.fallback(host, (&owner.name, ""), backend, (redirect, policy)))
+        let policy = self.policy(owner);
+        let found = (redirect, Some(&policy));
+        Some(self.fallback(host, (&owner.name, ""), backend, found))
     }
 
     /// What answers where no host matches.
@@ -279,10 +284,11 @@ impl Scope<'_> {
         let wanted = ingress.and_then(|own| Some((own, own.default_backend.as_ref()?)));
         if let Some((ingress, backend)) = wanted {
             let backend = self.backend(ingress, backend, DEFAULT_BACKEND);
-            let redirect = self.redirect(ingress, false);
-            let policy = Some(&ingress.annotations.policy);
+            let redirect = self.redirect(ingress, "/", false);
+            let policy = self.policy(ingress);
             let origin = (&ingress.name, DEFAULT_BACKEND);
-            return Some(self.fallback(pattern, origin, backend, (redirect, policy)));
+            let found = (redirect, Some(&policy));
+            return Some(self.fallback(pattern, origin, backend, found));
         }
         let backend = self.controllers_backend()?;
         let nobody = ObjectName::new("", "");
@@ -310,6 +316,37 @@ impl Scope<'_> {
             errors: policy.and_then(|policy| self.errors(ingress, policy)),
             policy: Arc::clone(policy.unwrap_or(&self.settings.policy)),
             stages: Stages::default(),
+        }
+    }
+
+    /// What the filters are to do for an Ingress, with what its annotations name.
+    fn policy(&mut self, ingress: &Accepted) -> Arc<Policy> {
+        let own = &ingress.annotations.policy;
+        let Some(config) = &ingress.annotations.custom_headers else {
+            return Arc::clone(own);
+        };
+        let mut policy = Policy::clone(own);
+        match self.custom_headers(config) {
+            Ok(fields) => policy.custom_headers = Some(fields),
+            Err(what) => {
+                policy.denied = true;
+                let field = "metadata.annotations[custom-headers]".to_owned();
+                let message = format!("{what}; these requests are answered with 503");
+                self.warn(&ingress.name, field, "InvalidAnnotation", message);
+            }
+        }
+        Arc::new(policy)
+    }
+
+    /// The fields that a ConfigMap holds, all of which have to be allowed.
+    fn custom_headers(&self, config: &ObjectName) -> Result<FieldList, String> {
+        let data = self.configs.get(config);
+        let data = data.ok_or_else(|| format!("there is no ConfigMap {config}"))?;
+        let fields = configmap::list(data).map_err(|why| format!("ConfigMap {config}: {why}"))?;
+        let allowed = &self.settings.allowed_headers;
+        match fields.iter().find(|(name, _)| !allowed.contains(name)) {
+            Some((name, _)) => Err(format!("{name} is not in global-allowed-response-headers")),
+            None => Ok(fields),
         }
     }
 
@@ -399,7 +436,12 @@ impl Scope<'_> {
     }
 
     /// ingress-nginx: `force-ssl-redirect`, or `ssl-redirect` where the host has a `tls` entry.
-    fn redirect(&self, ingress: &Accepted, has_tls: bool) -> Option<StatusCode> {
+    /// Not where `path` is one that certificates are asked for by.
+    fn redirect(&self, ingress: &Accepted, path: &str, has_tls: bool) -> Option<StatusCode> {
+        let mut never = self.settings.no_https_redirect.iter();
+        if never.any(|start| path.starts_with(&**start)) {
+            return None;
+        }
         let annotations = &ingress.annotations;
         let force = annotations.force_ssl_redirect;
         let with_tls = annotations.ssl_redirect;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::{ObjectName, Severity};
 
-use super::accept::{Accepted, accept};
+use super::accept::{Accepted, accept, reread};
 use super::ingresses::{CatchAllRank, Version};
 use super::users::IngressId;
 use super::{Compiler, Source};
@@ -34,6 +34,10 @@ impl Compiler {
         let Some(entry) = self.ingresses.get(id) else {
             return;
         };
+        if self.awaits_settings {
+            self.keep(id, Version::Written(Box::new(ingress)));
+            return;
+        }
         let name = entry.name.clone();
         let owner = self
             .classes
@@ -98,6 +102,47 @@ impl Compiler {
         }
     }
 
+    /// Reads every Ingress again: what their annotations do not say has changed.
+    pub(super) fn reread(&mut self) {
+        for id in self.ingresses.ids().collect::<Vec<_>>() {
+            if let Some(serving) = self.ingresses.serving(id).cloned() {
+                self.reread_served(id, &serving);
+            }
+            let Some(entry) = self.ingresses.get_mut(id) else {
+                continue;
+            };
+            // What was refused may be accepted now, and what is not served is read when it is.
+            match std::mem::replace(&mut entry.latest, Version::Unknown) {
+                Version::Written(ingress) => self.judge(id, *ingress),
+                Version::Accepted(accepted) if entry.serving.is_none() => {
+                    let read = reread(&accepted, &self.settings, &mut self.names);
+                    self.keep(id, Version::Accepted(read.map_or(accepted, Arc::new)));
+                }
+                latest => self.keep(id, latest),
+            }
+        }
+    }
+
+    /// What is refused now keeps what its annotations said before.
+    fn reread_served(&mut self, id: IngressId, serving: &Arc<Accepted>) {
+        let name = serving.name.clone();
+        match reread(serving, &self.settings, &mut self.names) {
+            Ok(read) => {
+                self.note(Source::Ingress(name), read.notes.to_vec());
+                if read != **serving {
+                    let read = Arc::new(read);
+                    if let Some(entry) = self.ingresses.get_mut(id)
+                        && matches!(entry.latest, Version::Accepted(_))
+                    {
+                        entry.latest = Version::Accepted(Arc::clone(&read));
+                    }
+                    self.serve(id, Some(read));
+                }
+            }
+            Err(problems) => self.note(Source::Ingress(name), problems),
+        }
+    }
+
     /// Replaces the version that is served, and marks what it and the old one touch.
     fn serve(&mut self, id: IngressId, next: Option<Arc<Accepted>>) {
         let Some(entry) = self.ingresses.get_mut(id) else {
@@ -130,6 +175,9 @@ impl Compiler {
         for service in next.services() {
             self.services.add_user(&named(namespace, service), id);
         }
+        for config in next.configs() {
+            self.configs.add_user(config, id);
+        }
         for secret in next.secrets() {
             self.secrets.add_user(&named(namespace, secret), id);
         }
@@ -156,6 +204,10 @@ impl Compiler {
         let services: BTreeSet<_> = next.iter().flat_map(|next| next.services()).collect();
         for service in last.services().filter(|name| !services.contains(name)) {
             self.services.remove_user(&named(namespace, service), id);
+        }
+        let configs: BTreeSet<_> = next.iter().flat_map(|next| next.configs()).collect();
+        for config in last.configs().filter(|name| !configs.contains(name)) {
+            self.configs.remove_user(config, id);
         }
         let secrets: BTreeSet<_> = next.iter().flat_map(|next| next.secrets()).collect();
         for secret in last.secrets().filter(|name| !secrets.contains(name)) {

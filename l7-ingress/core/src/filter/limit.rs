@@ -22,8 +22,8 @@ pub struct Limits {
     pub connections: Option<u32>,
     /// Clients that are not limited.
     pub exempt: Option<SourceRanges>,
-    /// The status of refusals.
-    pub status: http::StatusCode,
+    /// The status of refusals: of what is too fast, and of what is too many.
+    pub status: [http::StatusCode; 2],
 }
 
 impl Limits {

@@ -1,25 +1,83 @@
-//! What is done to every response of a route, an endpoint's or our own, in the one order there is.
+//! What is done to responses, in the one order there is: what is written later overwrites, so that an endpoint never has
+//! the last word.
+//!
+//! ```text
+//!  an endpoint's ─▶ hide-headers, proxy-redirect-*, proxy-cookie-* ─┐
+//!  our own ─────────────────────────────────────────────────────────┴▶ Server ▶ add-headers ▶ CORS ▶ custom-headers ▶ HSTS
+//! ```
 
-use http::HeaderMap;
+use std::sync::Arc;
+
+use http::header::{SERVER, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Route;
+use crate::global::{Global, Server};
+
+use super::Policy;
+
+/// Fields that are set, whatever was there.
+pub type FieldList = Arc<[(HeaderName, HeaderValue)]>;
 
 /// What response filters may look at beside the response.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'r> {
     /// The request's head.
     pub head: &'r Parts,
-    /// Whether it came through TLS.
+    /// Whether it came through TLS, whatever a proxy in front says.
     pub tls: bool,
 }
 
-/// Runs the response filters of `route`.
-///
-/// nginx's order: what is written later overwrites, so that an endpoint never has the last word.
-pub fn respond(route: &Route, asked: &Asked<'_>, headers: &mut HeaderMap) {
-    let policy = &route.policy;
-    if let Some(cors) = &policy.cors {
-        cors.respond(asked.head, headers);
+/// Takes what clients are not to see out of an endpoint's response.
+pub fn take(global: &Global, policy: &Policy, headers: &mut HeaderMap) {
+    for name in &global.fields.hidden {
+        headers.remove(name);
+    }
+    if let Some(proxied) = &policy.proxied {
+        proxied.apply(headers);
+    }
+}
+
+/// Runs the response filters; `route` is the one that answered, if there is one.
+pub fn respond(global: &Global, route: Option<&Route>, asked: &Asked<'_>, headers: &mut HeaderMap) {
+    server(global.fields.server, headers);
+    set(&global.fields.added, headers);
+    if let Some(route) = route {
+        let policy = &route.policy;
+        if let Some(cors) = &policy.cors {
+            cors.respond(asked.head, headers);
+        }
+        if let Some(custom) = &policy.custom_headers {
+            set(custom, headers);
+        }
+    }
+    if let Some(hsts) = global.hsts.as_ref().filter(|_| asked.tls) {
+        headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+}
+
+/// An empty value takes the field away, as nginx's `more_set_headers` does.
+fn set(fields: &[(HeaderName, HeaderValue)], headers: &mut HeaderMap) {
+    for (name, value) in fields {
+        match value.is_empty() {
+            true => headers.remove(name),
+            false => headers.insert(name.clone(), value.clone()),
+        };
+    }
+}
+
+fn server(server: Server, headers: &mut HeaderMap) {
+    let own = HeaderValue::from_static("penstock");
+    match server {
+        Server::None => {
+            headers.remove(SERVER);
+        }
+        Server::Own => {
+            headers.insert(SERVER, own);
+        }
+        Server::Endpoint => {
+            headers.entry(SERVER).or_insert(own);
+        }
     }
 }

@@ -22,6 +22,7 @@ const CLAIMS: Client<'_> = Client {
 fn settings(full: bool, trusted: &[&str]) -> Settings {
     Settings {
         use_forwarded_headers: true,
+        real_ip: false,
         compute_full_forwarded_for: full,
         trusted: trusted
             .iter()

@@ -63,6 +63,21 @@ impl Expression {
         Ok(Self(pieces.into()))
     }
 
+    /// What it says of a request.
+    #[must_use]
+    pub fn text(&self, facts: &Facts<'_>) -> Vec<u8> {
+        let mut text = Vec::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(own) => text.extend_from_slice(own.as_bytes()),
+                Piece::Variable(variable) => {
+                    variable.of(facts, |bytes| text.extend_from_slice(bytes));
+                }
+            }
+        }
+        text
+    }
+
     /// The hash of what it says of a request.
     pub(crate) fn key(&self, facts: &Facts<'_>) -> Key {
         let mut hash = Hash::new();

@@ -200,6 +200,7 @@ fn last(changes: &[Change]) -> Vec<Change> {
             Change::Service(name, _) => (2, name),
             Change::EndpointSlice(name, _) => (3, name),
             Change::Secret(name, _) => (4, name),
+            Change::ConfigMap(name, _) => (5, name),
             Change::Malformed(..) => continue,
         };
         objects.insert((key.0, key.1.clone()), change.clone());

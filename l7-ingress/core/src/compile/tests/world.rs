@@ -14,7 +14,9 @@ use rustls::sign::CertifiedKey;
 use serde_json::Value;
 
 use crate::certificate::{Certificate, SecretData};
-use crate::{Change, Compiler, Ingress, IngressClass, Outcome, Resolution, Settings, Table};
+use crate::{
+    Change, Compiler, ConfigData, Ingress, IngressClass, Outcome, Resolution, Settings, Table,
+};
 
 /// The class that most tests use; applied by [`World::new`].
 const CLASS: &str = "
@@ -63,6 +65,7 @@ impl World {
             Kind::Service => Change::Service(name, None),
             Kind::EndpointSlice => Change::EndpointSlice(name, None),
             Kind::Secret => Change::Secret(name, None),
+            Kind::ConfigMap => Change::ConfigMap(name, None),
             other => panic!("{other} is not watched"),
         });
         self.compile()
@@ -297,6 +300,10 @@ fn change(document: &str) -> Change {
         "EndpointSlice" => {
             let read: discovery_v1::EndpointSlice = parse(value);
             Change::EndpointSlice(name, EndpointSlice::read(&read))
+        }
+        "ConfigMap" => {
+            let read: core_v1::ConfigMap = parse(value);
+            Change::ConfigMap(name, ConfigData::read(&read))
         }
         "Secret" => {
             let read: core_v1::Secret = parse(value);
