@@ -25,6 +25,7 @@ use crate::limits::Zones;
 use crate::listen::{self, Listeners};
 use crate::metrics::Metrics;
 use crate::settings::{ArgumentError, RunArgs};
+use crate::streams::{self, Ports};
 use crate::tls;
 use crate::upstream::Connector;
 use crate::worker::{self, Seed};
@@ -37,6 +38,8 @@ use status::Status;
 const BATCH: usize = 4096;
 /// How often certificates are looked at for having expired.
 const EXPIRY_CHECK: Duration = Duration::from_secs(3600);
+/// How often a port is tried that could not be opened.
+const PORT_RETRY: Duration = Duration::from_secs(1);
 /// How long the control loop may be busy with one batch before `/healthz` says so.
 const STUCK: Duration = Duration::from_secs(120);
 
@@ -150,13 +153,17 @@ impl Server {
         let table = Arc::new(ArcSwap::from_pointee(Table::default()));
         let default_certificate = tls::default_certificate(&provider)?;
         let compiler = Compiler::new(settings, default_certificate);
-        let parts = (compiler, Arc::clone(&table), metrics.clone());
+        let (openers, ports): (Vec<_>, Vec<_>) =
+            listeners.iter().map(|_| streams::channel()).unzip();
+        let taken = [&http[..], &https[..], &[process.admin_addr()]].concat();
+        let openers = Ports::new(&http, taken.into_iter(), openers);
+        let parts = (compiler, Arc::clone(&table), metrics.clone(), openers);
         let first_table = Control::start(&process, cluster, &args, parts)?;
 
         let log = Writer::start().map_err(RunError::Thread)?;
         let tls = tls::server_config(Arc::clone(&provider), Arc::clone(&table))?;
         let zones = Zones::new(tokio::time::Instant::now());
-        let seed = |(index, listeners): (usize, Listeners)| Seed {
+        let seed = |(index, (listeners, ports)): (usize, (Listeners, _))| Seed {
             table: Arc::clone(&table),
             tls: Arc::clone(&tls),
             connector: Connector::new(&provider),
@@ -165,8 +172,10 @@ impl Server {
             log: log.handle(args.proxy.access_log, metrics.worker(index)),
             shutdown: process.shutdown().clone(),
             zones: Arc::clone(&zones),
+            ports,
         };
-        let seeds: Vec<Seed> = listeners.into_iter().enumerate().map(seed).collect();
+        let sockets = listeners.into_iter().zip(ports);
+        let seeds: Vec<Seed> = sockets.enumerate().map(seed).collect();
         // Nobody is served from a table that does not know all: clients wait in the kernel's queue.
         tokio::select! {
             first = first_table => if first.is_err() {
@@ -264,6 +273,7 @@ struct Control {
     compiler: Compiler,
     cluster: Cluster,
     table: Arc<ArcSwap<Table>>,
+    ports: Ports,
     externals: watch::Sender<Vec<Arc<Backend>>>,
     publisher: Publisher,
     status: Status,
@@ -278,7 +288,7 @@ impl Control {
         process: &Process,
         cluster: Cluster,
         args: &RunArgs,
-        (compiler, table, metrics): (Compiler, Arc<ArcSwap<Table>>, Metrics),
+        (compiler, table, metrics, ports): (Compiler, Arc<ArcSwap<Table>>, Metrics, Ports),
     ) -> Result<oneshot::Receiver<()>, RunError> {
         routes::expose(process, Arc::clone(&table));
         let (externals, backends) = watch::channel(Vec::new());
@@ -290,6 +300,7 @@ impl Control {
             status: Status::start(&args.status, &cluster, process)?,
             cluster,
             table,
+            ports,
             externals,
             published: Some(published),
             gone: BTreeSet::new(),
@@ -304,6 +315,8 @@ impl Control {
         let mut unsynced = sources.len();
         let mut heard = select_all(sources).ready_chunks(BATCH);
         let mut expiry = tokio::time::interval(EXPIRY_CHECK);
+        let mut again = tokio::time::interval(PORT_RETRY);
+        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut beat = tokio::time::interval(STUCK / 4);
         loop {
             tokio::select! {
@@ -316,10 +329,11 @@ impl Control {
                             Heard::Synced => unsynced -= 1,
                         }
                     }
-                    if unsynced == 0 {
-                        self.compile();
+                    if unsynced == 0 && self.compile() {
+                        self.open_ports().await;
                     }
                 }
+                _ = again.tick(), if self.ports.has_failed() => self.open_ports().await,
                 _ = expiry.tick() => self.report_problems(),
                 () = self.status.changed() => self.status.report(&self.compiler),
                 _ = beat.tick() => {}
@@ -373,7 +387,16 @@ impl Control {
         self.compiler.apply(change);
     }
 
-    fn compile(&mut self) {
+    /// Makes the ports of TCP and UDP services what the table says.
+    async fn open_ports(&mut self) {
+        let table = self.table.load_full();
+        self.ports.reconcile(&table).await;
+        let problems = self.ports.problems(&table);
+        self.cluster.problems().report("ports", problems);
+    }
+
+    /// Returns whether another table was published.
+    fn compile(&mut self) -> bool {
         if !self.gone.is_empty() {
             self.publisher.forget(&std::mem::take(&mut self.gone));
         }
@@ -382,6 +405,7 @@ impl Control {
             let externals = self.compiler.externals().cloned().collect();
             self.externals.send_replace(externals);
         }
+        let changed = outcome.table.is_some();
         if let Some(table) = outcome.table {
             self.table.store(table);
             self.publisher.published();
@@ -397,6 +421,7 @@ impl Control {
             self.report_problems();
         }
         self.status.report(&self.compiler);
+        changed
     }
 
     fn report_problems(&self) {

@@ -37,6 +37,8 @@ use outgoing::Outgoing;
 use session::Session;
 use tries::Tries;
 
+pub(crate) use tunnel::pipe;
+
 /// Answers a request, in one way or another.
 ///
 /// # Errors

@@ -28,6 +28,7 @@ mod routes;
 mod serve;
 mod settings;
 mod stream;
+mod streams;
 mod tls;
 mod upstream;
 mod watchdog;

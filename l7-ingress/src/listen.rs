@@ -101,7 +101,7 @@ fn serve(worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, tls: bool) {
 }
 
 /// Connections beyond the limit wait in the kernel's queue.
-async fn wait_for_room(worker: &Worker) {
+pub(crate) async fn wait_for_room(worker: &Worker) {
     while worker.connections() >= worker.most_connections() && !worker.is_draining() {
         worker.metrics.waits_for_room.add(1);
         worker.room().await;
@@ -109,7 +109,7 @@ async fn wait_for_room(worker: &Worker) {
 }
 
 /// A client that has gone again is nothing; want of descriptors or memory asks for patience.
-async fn refused(worker: &Worker, error: &io::Error) {
+pub(crate) async fn refused(worker: &Worker, error: &io::Error) {
     worker.metrics.accept_errors.add(1);
     let gone = [
         io::ErrorKind::ConnectionAborted,

@@ -176,6 +176,11 @@ pub(crate) struct WorkerMetrics {
     pub(crate) aborted: Cell,
     pub(crate) tunnels: Cell,
     pub(crate) log_dropped: Cell,
+    pub(crate) tcp_sessions: Cell,
+    pub(crate) udp_sessions: Cell,
+    pub(crate) udp_active: Cell,
+    pub(crate) stream_failures: Cell,
+    pub(crate) datagrams_dropped: Cell,
     pub(crate) drain_forced: Cell,
     /// Locked when a label set is first seen and at a scrape, never on a request's way: the worker
     /// keeps the `Arc`s that it has met.
@@ -350,6 +355,33 @@ const PLAIN: &[Plain] = &[
             }),
             (&[("reason", "request")], |worker| &worker.bad_requests),
         ],
+    },
+    Plain {
+        name: "penstock_l7_stream_sessions_total",
+        help: "TCP connections and UDP sessions that were passed straight to a Service",
+        gauge: false,
+        values: &[
+            (&[("protocol", "TCP")], |worker| &worker.tcp_sessions),
+            (&[("protocol", "UDP")], |worker| &worker.udp_sessions),
+        ],
+    },
+    Plain {
+        name: "penstock_l7_udp_sessions",
+        help: "UDP sessions now",
+        gauge: true,
+        values: &[(&[], |worker| &worker.udp_active)],
+    },
+    Plain {
+        name: "penstock_l7_stream_failures_total",
+        help: "TCP connections and UDP sessions that failed or timed out",
+        gauge: false,
+        values: &[(&[], |worker| &worker.stream_failures)],
+    },
+    Plain {
+        name: "penstock_l7_udp_dropped_total",
+        help: "Datagrams that could not be passed on",
+        gauge: false,
+        values: &[(&[], |worker| &worker.datagrams_dropped)],
     },
     Plain {
         name: "penstock_l7_accept_errors_total",

@@ -129,6 +129,13 @@ pub struct IngressArgs {
     /// ConfigMap with settings, as NAMESPACE/NAME: ingress-nginx's keys, which win over flags; watched
     #[arg(long, value_name = "CONFIGMAP")]
     pub configmap: Option<String>,
+    /// ConfigMap of TCP ports, as NAMESPACE/NAME: PORT: NAMESPACE/SERVICE:PORT[:PROXY[:PROXY]], the
+    /// first PROXY for a header of clients, the second for one to endpoints; watched
+    #[arg(long, value_name = "CONFIGMAP")]
+    pub tcp_services_configmap: Option<String>,
+    /// ConfigMap of UDP ports, as NAMESPACE/NAME: PORT: NAMESPACE/SERVICE:PORT; watched
+    #[arg(long, value_name = "CONFIGMAP")]
+    pub udp_services_configmap: Option<String>,
     /// Send /path to /path/ with 301 where an Ingress has the latter alone, as nginx does
     #[arg(long)]
     pub trailing_slash_redirect: bool,
@@ -303,9 +310,12 @@ impl IngressArgs {
             ObjectName::parse(text, "")
                 .ok_or_else(|| wrong("--default-ssl-certificate", text, "NAMESPACE/NAME"))
         });
-        let configmap = self.configmap.as_deref().map(|text| {
-            ObjectName::parse(text, "").ok_or_else(|| wrong("--configmap", text, "NAMESPACE/NAME"))
-        });
+        let config = |flag, text: &Option<String>| {
+            let parse = |text: &String| {
+                ObjectName::parse(text, "").ok_or_else(|| wrong(flag, text, "NAMESPACE/NAME"))
+            };
+            text.as_ref().map(parse).transpose()
+        };
         let classes = self
             .controller_class
             .iter()
@@ -327,7 +337,9 @@ impl IngressArgs {
                 .collect(),
             default_backend: default_backend.transpose()?,
             default_certificate: default_certificate.transpose()?,
-            configmap: configmap.transpose()?,
+            configmap: config("--configmap", &self.configmap)?,
+            tcp_services: config("--tcp-services-configmap", &self.tcp_services_configmap)?,
+            udp_services: config("--udp-services-configmap", &self.udp_services_configmap)?,
             annotation_prefixes: vec![
                 "penstock.dev".into(),
                 self.annotations_prefix.trim_end_matches('/').into(),

@@ -22,8 +22,8 @@ use http::Method;
 use l7_ingress_core::global::Global;
 use l7_ingress_core::{Route, Table};
 use rustls::ServerConfig;
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, interval};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
@@ -32,6 +32,7 @@ use crate::body::Budget;
 use crate::limits::{ZoneCache, Zones};
 use crate::listen::{self, Listeners};
 use crate::metrics::{Sample, Series, WorkerMetrics};
+use crate::streams::{self, Open};
 use crate::upstream::{Connector, Upstreams};
 
 /// How often idle connections are looked over and stale caches dropped.
@@ -51,6 +52,7 @@ pub(crate) struct Seed {
     pub(crate) log: AccessLog,
     pub(crate) shutdown: Shutdown,
     pub(crate) zones: Arc<Zones>,
+    pub(crate) ports: mpsc::Receiver<Open>,
 }
 
 /// Series by the route's address: routes of replaced tables are swept out.
@@ -87,7 +89,7 @@ impl fmt::Debug for Worker {
 }
 
 impl Worker {
-    fn new(seed: Seed) -> (Rc<Self>, Listeners, Shutdown) {
+    fn new(seed: Seed) -> (Rc<Self>, Listeners, mpsc::Receiver<Open>, Shutdown) {
         let global = Arc::clone(seed.table.load().global());
         let worker = Rc::new(Self {
             upstreams: Upstreams::new(global.keep_alive),
@@ -105,7 +107,7 @@ impl Worker {
             drain: CancellationToken::new(),
             room: Notify::new(),
         });
-        (worker, seed.listeners, seed.shutdown)
+        (worker, seed.listeners, seed.ports, seed.shutdown)
     }
 
     /// The table of the moment; a request loads it once.
@@ -250,9 +252,10 @@ pub(crate) fn run(seed: Seed) -> std::io::Result<()> {
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(async {
-        let (worker, listeners, shutdown) = Worker::new(seed);
+        let (worker, listeners, ports, shutdown) = Worker::new(seed);
         let accepting = listen::start(&worker, listeners)?;
         tokio::task::spawn_local(housekeeping(Rc::clone(&worker)));
+        tokio::task::spawn_local(streams::run(Rc::clone(&worker), ports));
         shutdown.accepting_ends().await;
         drop(accepting);
         worker.draining.set(true);

@@ -18,6 +18,7 @@ mod names;
 mod secrets;
 mod services;
 mod serving;
+mod streams;
 mod tls;
 mod users;
 
@@ -28,7 +29,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use model::{EndpointSlice, Kind, ObjectName, ObjectRef, PortRef, Problem, Service, Severity};
+use model::{
+    EndpointSlice, Kind, ObjectName, ObjectRef, PortRef, Problem, Protocol, Service, Severity,
+};
 use rustls::sign::CertifiedKey;
 
 use self::configs::Configs;
@@ -43,7 +46,7 @@ use self::users::{IngressId, Users};
 use crate::certificate::{Certificate, SecretData};
 use crate::class::{Classes, IngressClass};
 use crate::configmap::{self, ConfigData};
-use crate::table::{Host, Hosts};
+use crate::table::{Host, Hosts, Streams};
 use crate::{Backend, BackendId, Ingress, Manner, Settings, Table};
 
 /// One object as it is now; `None` when it is gone.
@@ -98,6 +101,7 @@ enum Source {
     Host(Arc<str>),
     Malformed(ObjectRef),
     ConfigMap,
+    Streams(Protocol),
     DefaultCertificate,
     CatchAll,
 }
@@ -118,6 +122,7 @@ pub struct Compiler {
     services: Services,
     secrets: Secrets,
     configs: Configs,
+    streams: Arc<Streams>,
     /// The Ingresses that speak of each host pattern.
     hosts: Map<Arc<str>, Users>,
     catch_alls: BTreeMap<CatchAllRank, IngressId>,
@@ -131,6 +136,7 @@ pub struct Compiler {
     awaits_settings: bool,
     /// Whether the ConfigMap has to be read again.
     dirty_settings: bool,
+    dirty_streams: bool,
     problems_changed: bool,
 }
 
@@ -162,6 +168,8 @@ impl Compiler {
             base: settings.clone(),
             settings,
             configs: Configs::default(),
+            streams: Arc::default(),
+            dirty_streams: true,
             secrets,
             classes: Classes::default(),
             ingresses: Ingresses::default(),
@@ -196,6 +204,7 @@ impl Compiler {
                         self.mark(id);
                     }
                     self.mark_default_backend(&name);
+                    self.dirty_streams |= self.streams_to(&name);
                 }
             }
             Change::EndpointSlice(name, slice) => {
@@ -209,6 +218,7 @@ impl Compiler {
                         self.mark(id);
                     }
                     self.dirty_settings |= self.reads(&name);
+                    self.dirty_streams |= self.streams_of(&name);
                 }
             }
             Change::Secret(name, data) => {
@@ -238,6 +248,10 @@ impl Compiler {
             outcome.certificates_changed = true;
             outcome.table = Some(Arc::default());
         }
+        if std::mem::take(&mut self.dirty_streams) {
+            self.compile_streams();
+            outcome.table = Some(Arc::default());
+        }
         let mut dirty = std::mem::take(&mut self.dirty);
         let mates: Vec<_> = dirty.iter().flat_map(|host| self.mates_of(host)).collect();
         dirty.extend(mates);
@@ -247,8 +261,9 @@ impl Compiler {
         outcome.externals_changed = self.services.publish();
         if !dirty.is_empty() || outcome.table.is_some() {
             let default = Arc::clone(&self.default_certificate);
-            let global = Arc::clone(&self.settings.global);
-            outcome.table = Some(Arc::new(Table::new(self.table.clone(), default, global)));
+            let others = (Arc::clone(&self.settings.global), Arc::clone(&self.streams));
+            let table = Table::new(self.table.clone(), default, others);
+            outcome.table = Some(Arc::new(table));
         }
         outcome.problems_changed = std::mem::take(&mut self.problems_changed);
         self.names.sweep();

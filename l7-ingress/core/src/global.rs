@@ -44,8 +44,23 @@ pub struct Global {
     pub tries: usize,
     /// What is kept of connections to endpoints.
     pub keep_alive: KeepAlive,
+    /// How TCP and UDP are passed on.
+    pub streams: Streams,
     /// Client connections of one worker.
     pub max_connections: usize,
+}
+
+/// How TCP connections and UDP sessions are passed on: `proxy-stream-*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streams {
+    /// For how long nothing may be said.
+    pub idle: Duration,
+    /// Endpoints that are tried; 0 for all.
+    pub tries: usize,
+    /// For how long another one is tried; zero for ever.
+    pub tries_for: Duration,
+    /// Answers that are expected to a datagram.
+    pub answers: u64,
 }
 
 /// Fields that are set or taken away for all.
@@ -165,6 +180,12 @@ impl Default for Global {
                 idle: seconds(60),
                 age: seconds(3600),
                 requests: 10_000,
+            },
+            streams: Streams {
+                idle: seconds(600),
+                tries: 3,
+                tries_for: seconds(600),
+                answers: 1,
             },
             max_connections: usize::MAX,
         }

@@ -34,5 +34,5 @@ pub use response::{BodyDecoder, Chunked, Piece, ResponseError, ResponseHead, res
 pub use settings::{DefaultBackend, Risk, Settings};
 pub use table::{
     Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, PathType, Resolution, Route,
-    Table,
+    Stream, StreamPort, Table,
 };

@@ -60,6 +60,10 @@ pub struct Settings {
     pub allowed_headers: Vec<HeaderName>,
     /// The ConfigMap whose keys overrule all else here.
     pub configmap: Option<ObjectName>,
+    /// The ConfigMap of TCP ports.
+    pub tcp_services: Option<ObjectName>,
+    /// The ConfigMap of UDP ports.
+    pub udp_services: Option<ObjectName>,
     /// What holds for all routes.
     pub global: Arc<Global>,
     /// What Ingresses get that do not say otherwise.
@@ -99,6 +103,8 @@ impl Default for Settings {
             cross_namespace: false,
             allowed_headers: Vec::new(),
             configmap: None,
+            tcp_services: None,
+            udp_services: None,
             global: Arc::default(),
             policy: Arc::new(Policy {
                 body_limit: Some(DEFAULT_BODY_LIMIT),

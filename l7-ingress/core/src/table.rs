@@ -7,6 +7,7 @@ mod backend;
 mod host;
 mod hosts;
 mod paths;
+mod streams;
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use crate::global::Global;
 pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, Resolution};
 pub(crate) use host::{Host, wildcard_of};
 pub(crate) use hosts::Hosts;
+pub(crate) use streams::Streams;
+pub use streams::{Stream, StreamPort};
 
 /// The routing table.
 #[derive(Debug, Default)]
@@ -27,18 +30,20 @@ pub struct Table {
     hosts: Hosts,
     default_certificates: Box<[Arc<CertifiedKey>]>,
     global: Arc<Global>,
+    streams: Arc<Streams>,
 }
 
 impl Table {
     pub(crate) fn new(
         hosts: Hosts,
         default_certificate: Arc<CertifiedKey>,
-        global: Arc<Global>,
+        (global, streams): (Arc<Global>, Arc<Streams>),
     ) -> Self {
         Self {
             hosts,
             default_certificates: Box::new([default_certificate]),
             global,
+            streams,
         }
     }
 
@@ -60,6 +65,17 @@ impl Table {
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
         self.host(host)?.find(path)
+    }
+
+    /// Where what comes in on a port goes that is neither HTTP's nor HTTPS's.
+    #[must_use]
+    pub fn stream(&self, port: StreamPort) -> Option<&Arc<Stream>> {
+        self.streams.get(&port)
+    }
+
+    /// All such ports.
+    pub fn streams(&self) -> impl Iterator<Item = (StreamPort, &Arc<Stream>)> {
+        self.streams.iter().map(|(port, stream)| (*port, stream))
     }
 
     /// The certificates to choose from for a handshake that asks for `sni` (lower case): exact before

@@ -42,15 +42,21 @@ pub(super) fn start(
     });
 }
 
-async fn run(
-    client: Upgraded,
-    mut backend: Stream,
-    early: Bytes,
-    idle: Duration,
-) -> io::Result<()> {
+async fn run(client: Upgraded, backend: Stream, early: Bytes, idle: Duration) -> io::Result<()> {
     let mut client = TokioIo::new(client);
     client.write_all(&early).await?;
     client.flush().await?;
+    pipe(client, backend, idle).await
+}
+
+/// Passes bytes both ways until both have ended, or nothing was said for too long.
+///
+/// # Errors
+/// When a side fails, or time is up.
+pub(crate) async fn pipe<C>(mut client: C, mut backend: Stream, idle: Duration) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
     let mut up = Way::default();
     let mut down = Way::default();
     let mut watchdog = Watchdog::default();

@@ -2,6 +2,7 @@
 
 mod backends;
 mod cluster;
+mod configmap;
 mod external;
 mod failures;
 mod forwarding;
@@ -11,6 +12,7 @@ mod routing;
 mod status;
 mod sticky;
 mod streaming;
+mod streams;
 mod tls;
 mod upgrade;
 

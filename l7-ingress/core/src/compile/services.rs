@@ -159,15 +159,16 @@ impl Services {
         let port = match (wish.port, &entry.service) {
             (Some(port), _) => port.clone(),
             (None, Some(service)) => {
+                let transport = wish.manner.transport;
                 let mut tcp = service
                     .ports
                     .iter()
-                    .filter(|port| port.protocol == Protocol::Tcp);
+                    .filter(|port| port.protocol == transport);
                 PortRef::Number(tcp.next().map_or(0, |port| port.number))
             }
             (None, None) => PortRef::Number(0),
         };
-        let target = entry.target(&port);
+        let target = entry.target(&port, wish.manner.transport);
         let app_protocol = || match target {
             Ok(Target::Port(port)) => app_protocol(port),
             _ => None,
@@ -255,7 +256,7 @@ impl Services {
         let Some(entry) = self.services.get(name) else {
             return counts;
         };
-        let Ok(Target::Port(port)) = entry.target(port) else {
+        let Ok(Target::Port(port)) = entry.target(port, Protocol::Tcp) else {
             return counts;
         };
         let named = |slice: &&(Arc<str>, EndpointSlice)| {
@@ -304,20 +305,20 @@ impl Services {
 
 impl Entry {
     /// What `port` leads to. A target port is taken too, as ingress-nginx does.
-    fn target(&self, port: &PortRef) -> Result<Target<'_>, Unreachable> {
+    fn target(&self, port: &PortRef, transport: Protocol) -> Result<Target<'_>, Unreachable> {
         let service = self.service.as_ref().ok_or(Unreachable::NoService)?;
-        let tcp = || {
+        let own = || {
             service
                 .ports
                 .iter()
-                .filter(|port| port.protocol == Protocol::Tcp)
+                .filter(|port| port.protocol == transport)
         };
         let found = match port {
-            PortRef::Number(number) => tcp()
+            PortRef::Number(number) => own()
                 .find(|own| own.number == *number)
-                .or_else(|| tcp().find(|own| own.target == PortTarget::Number(*number))),
-            PortRef::Name(name) => tcp().find(|own| own.name == *name).or_else(|| {
-                tcp().find(|own| matches!(&own.target, PortTarget::Name(target) if target == name))
+                .or_else(|| own().find(|own| own.target == PortTarget::Number(*number))),
+            PortRef::Name(name) => own().find(|own| own.name == *name).or_else(|| {
+                own().find(|own| matches!(&own.target, PortTarget::Name(target) if target == name))
             }),
         };
         let ServiceTarget::ExternalName(host) = &service.target else {
@@ -343,7 +344,7 @@ impl Entry {
 
     /// The endpoints now; what DNS found stays until the name or the port changes.
     fn endpoints(&self, port: &PortRef, manner: Manner, now: Option<&EndpointSet>) -> EndpointSet {
-        match self.target(port) {
+        match self.target(port, manner.transport) {
             Err(_) => EndpointSet::empty(Resolution::Missing),
             Ok(Target::Port(port)) if manner.is_service && self.address().is_some() => {
                 EndpointSet {

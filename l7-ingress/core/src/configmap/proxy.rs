@@ -18,6 +18,7 @@ pub(super) fn apply(keys: &mut Keys<'_>, global: &mut Global) {
     addresses(keys, global);
     endpoints(keys, global);
     hsts(keys, global);
+    streams(keys, global);
     if let Some(given) = keys.boolean("generate-request-id") {
         global.generates_request_id = given;
     }
@@ -128,6 +129,21 @@ fn endpoints(keys: &mut Keys<'_>, global: &mut Global) {
         .number("upstream-keepalive-requests")
         .unwrap_or(kept.requests);
     kept.age = keys.time("upstream-keepalive-time").unwrap_or(kept.age);
+}
+
+fn streams(keys: &mut Keys<'_>, global: &mut Global) {
+    let streams = &mut global.streams;
+    streams.idle = keys.time("proxy-stream-timeout").unwrap_or(streams.idle);
+    let tries = keys.number("proxy-stream-next-upstream-tries");
+    streams.tries = tries.unwrap_or(streams.tries);
+    let tries_for = keys.time("proxy-stream-next-upstream-timeout");
+    streams.tries_for = tries_for.unwrap_or(streams.tries_for);
+    if keys.boolean("proxy-stream-next-upstream") == Some(false) {
+        streams.tries = 1;
+    }
+    streams.answers = keys
+        .number("proxy-stream-responses")
+        .unwrap_or(streams.answers);
 }
 
 /// The three others count only with `hsts`; what is not said is as the flags, of which only the whole is known, have it

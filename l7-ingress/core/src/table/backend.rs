@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use model::{ObjectName, PortRef};
+use model::{ObjectName, PortRef, Protocol};
 
 /// A number that no two backends of one process's life share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +45,8 @@ pub struct Manner {
     pub is_service: bool,
     /// How one is chosen.
     pub balance: Balance,
+    /// What it is spoken over.
+    pub transport: Protocol,
 }
 
 /// A Service port that routes lead to. Endpoints sit behind their own swap, so that their churn
