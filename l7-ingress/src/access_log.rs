@@ -1,6 +1,8 @@
 //! The access log: formatted by the workers, written by a thread of its own, dropped and counted
 //! rather than waited for.
 
+mod template;
+
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,11 +15,11 @@ use http::Version;
 use http::header::HeaderValue;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use l7_ingress_core::global::LogForm;
 use tokio::time::Instant;
 
 use crate::metrics::WorkerMetrics;
 use crate::record::{Attempt, Record};
-use crate::settings::LogFormat;
 
 /// What a worker gathers before it hands it over.
 const BATCH: usize = 16 * 1024;
@@ -42,11 +44,9 @@ impl Writer {
     }
 
     /// A worker's end of it.
-    pub(crate) fn handle(&self, format: LogFormat, metrics: Arc<WorkerMetrics>) -> AccessLog {
-        let sender = (format != LogFormat::Off).then(|| self.sender.clone());
+    pub(crate) fn handle(&self, metrics: Arc<WorkerMetrics>) -> AccessLog {
         AccessLog {
-            format,
-            sender,
+            sender: self.sender.clone(),
             metrics,
             batch: RefCell::default(),
             clock: RefCell::default(),
@@ -73,8 +73,7 @@ fn write_all(receiver: &Receiver<Vec<u8>>) {
 /// One worker's access log.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
-    format: LogFormat,
-    sender: Option<SyncSender<Vec<u8>>>,
+    sender: SyncSender<Vec<u8>>,
     metrics: Arc<WorkerMetrics>,
     batch: RefCell<Batch>,
     clock: RefCell<Clock>,
@@ -108,11 +107,6 @@ impl Clock {
 }
 
 impl AccessLog {
-    /// Whether lines are wanted at all.
-    pub(crate) const fn is_on(&self) -> bool {
-        self.sender.is_some()
-    }
-
     /// Adds the line of a request that has ended.
     pub(crate) fn write(&self, record: &Record, now: Instant) {
         let since_epoch = SystemTime::now()
@@ -125,11 +119,14 @@ impl AccessLog {
             record,
             total: now - record.started,
             now,
+            since_epoch,
         };
-        match self.format {
-            LogFormat::Off => return,
-            LogFormat::Json => entry.json(&mut batch.text, &clock.iso),
-            LogFormat::Nginx => entry.upstreaminfo(&mut batch.text, &clock.local),
+        let Some(line) = &record.line else { return };
+        match &line.form {
+            LogForm::Off => return,
+            LogForm::Json => entry.json(&mut batch.text, &clock.iso),
+            LogForm::Nginx => entry.upstreaminfo(&mut batch.text, &clock.local),
+            LogForm::Template(template) => entry.template(&mut batch.text, &clock, template),
         }
         batch.lines += 1;
         if batch.text.len() >= BATCH {
@@ -147,9 +144,7 @@ impl AccessLog {
 
     fn hand_over(&self, batch: &mut Batch) {
         let Batch { text, lines } = std::mem::take(batch);
-        if let Some(sender) = &self.sender
-            && sender.try_send(text.into_bytes()).is_err()
-        {
+        if self.sender.try_send(text.into_bytes()).is_err() {
             self.metrics.log_dropped.add(lines);
         }
     }
@@ -160,6 +155,7 @@ struct Entry<'r> {
     record: &'r Record,
     total: Duration,
     now: Instant,
+    since_epoch: Duration,
 }
 
 /// Writing into a `String` cannot fail.

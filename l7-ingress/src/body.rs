@@ -1,6 +1,7 @@
 //! Bodies on their way through: the client's to a backend, a backend's to the client.
 
 mod buffer;
+mod coded;
 mod paced;
 
 use std::cell::Cell;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use l7_ingress_core::filter::Pace;
+use l7_ingress_core::filter::{Encoding, Pace};
 use tokio::time::Instant;
 
 use crate::record::Record;
@@ -22,6 +23,7 @@ use crate::watchdog::Watchdog;
 
 pub(crate) use buffer::Budget;
 use buffer::Buffer;
+use coded::Coded;
 use paced::Paced;
 
 /// Why a request body did not arrive. The client is at fault.
@@ -213,6 +215,8 @@ pub(crate) enum ResponseBodyError {
     Stream(#[source] hyper::Error),
     #[error("backend did not send anything in time")]
     Timeout,
+    #[error("cannot be compressed")]
+    Coding(#[from] std::io::Error),
 }
 
 /// A response body, with the record of the request that ends with it.
@@ -220,6 +224,7 @@ pub(crate) enum ResponseBodyError {
 pub(crate) struct ResponseBody {
     source: Source,
     record: Option<Record>,
+    coded: Option<Box<Coded>>,
     paced: Option<Box<Paced>>,
 }
 
@@ -249,6 +254,7 @@ impl ResponseBody {
         Self {
             source: Source::Empty,
             record: None,
+            coded: None,
             paced: None,
         }
     }
@@ -258,6 +264,7 @@ impl ResponseBody {
         Self {
             source: Source::Full(bytes.into()),
             record: None,
+            coded: None,
             paced: None,
         }
     }
@@ -269,6 +276,7 @@ impl ResponseBody {
         Self {
             source: Source::Http1(Box::new(exchange)),
             record: None,
+            coded: None,
             paced: None,
         }
     }
@@ -285,6 +293,7 @@ impl ResponseBody {
         Self {
             source: Source::Http2(Box::new(body)),
             record: None,
+            coded: None,
             paced: None,
         }
     }
@@ -292,6 +301,12 @@ impl ResponseBody {
     /// Ends `record` when the body has been taken or dropped.
     pub(crate) fn recorded(mut self, record: Record) -> Self {
         self.record = Some(record);
+        self
+    }
+
+    /// Compresses it.
+    pub(crate) fn coded(mut self, encoding: Encoding) -> Self {
+        self.coded = Some(Coded::new(encoding));
         self
     }
 
@@ -306,14 +321,14 @@ impl ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         let Some(paced) = &mut self.paced else {
-            return self.poll_source(cx);
+            return self.poll_coded(cx);
         };
         ready!(paced.poll_turn(cx));
         if paced.holds() {
             let rest = paced.take();
             return Poll::Ready(Some(Ok(paced.piece(rest))));
         }
-        let frame = ready!(self.poll_source(cx));
+        let frame = ready!(self.poll_coded(cx));
         let Some(paced) = &mut self.paced else {
             return Poll::Ready(frame);
         };
@@ -323,6 +338,51 @@ impl ResponseBody {
                 Err(trailers) => trailers,
             })
         }))
+    }
+
+    fn poll_coded(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
+        let Some(mut coded) = self.coded.take() else {
+            return self.poll_source(cx);
+        };
+        let frame = self.poll_coder(cx, &mut coded);
+        self.coded = Some(coded);
+        frame
+    }
+
+    fn poll_coder(
+        &mut self,
+        cx: &mut Context<'_>,
+        coded: &mut Coded,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
+        loop {
+            if coded.has_ended() {
+                return Poll::Ready(coded.trailers().map(Ok));
+            }
+            let out = match self.poll_source(cx) {
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => coded.put(&data),
+                    Err(trailers) => {
+                        coded.keep(trailers);
+                        coded.finish()
+                    }
+                },
+                Poll::Ready(None) => coded.finish(),
+                // Whoever reads as it comes gets what has come.
+                Poll::Pending => match coded.flush() {
+                    Ok(out) if out.is_empty() => return Poll::Pending,
+                    out => out,
+                },
+            };
+            match out {
+                Ok(out) if out.is_empty() => {}
+                Ok(out) => return Poll::Ready(Some(Ok(Frame::data(out)))),
+                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            }
+        }
     }
 
     fn poll_source(
@@ -382,6 +442,9 @@ impl Body for ResponseBody {
         if self.paced.as_ref().is_some_and(|paced| paced.holds()) {
             return false;
         }
+        if let Some(coded) = &self.coded {
+            return coded.is_done();
+        }
         match &self.source {
             Source::Empty => true,
             Source::Full(bytes) => bytes.is_empty(),
@@ -391,6 +454,9 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.coded.is_some() {
+            return SizeHint::default();
+        }
         let held = self.paced.as_ref().map_or(0, |paced| paced.held());
         match &self.source {
             Source::Empty => SizeHint::with_exact(held),

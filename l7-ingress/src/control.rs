@@ -169,7 +169,7 @@ impl Server {
             connector: Connector::new(&provider),
             listeners,
             metrics: metrics.worker(index),
-            log: log.handle(args.proxy.access_log, metrics.worker(index)),
+            log: log.handle(metrics.worker(index)),
             shutdown: process.shutdown().clone(),
             zones: Arc::clone(&zones),
             ports,

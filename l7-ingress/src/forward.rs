@@ -52,7 +52,7 @@ pub(crate) async fn answer(
     let (head, incoming) = request.into_parts();
     let table = worker.table();
     let global = table.global();
-    let mut record = Record::begin(worker, client, &head);
+    let mut record = Record::begin(worker, client, (global, &head));
     let mut body = Some(RequestBody::new(
         incoming,
         global.client.body,
@@ -91,8 +91,12 @@ pub(crate) async fn answer(
         response.headers_mut(),
     );
     let status = response.status();
+    let mut response = compressed(global, &head, response);
     client.upgrade_answered(status == StatusCode::SWITCHING_PROTOCOLS);
     record.status = status.as_u16();
+    if let Some(line) = &mut record.line {
+        line.answer(response.headers());
+    }
     let ends = closes(worker, global, (client, head.version), status);
     if ends || refused && head.version < Version::HTTP_2 {
         response
@@ -101,6 +105,23 @@ pub(crate) async fn answer(
     }
     let pace = record.route.as_ref().and_then(|route| route.policy.pace);
     Ok(response.map(|body| body.paced(pace).recorded(record)))
+}
+
+/// The response, compressed where that is asked for.
+fn compressed(
+    global: &Global,
+    head: &Parts,
+    mut response: Response<ResponseBody>,
+) -> Response<ResponseBody> {
+    let Some(compression) = &global.compression else {
+        return response;
+    };
+    let (status, length) = (response.status(), response.body().size_hint().exact());
+    let encoding = compression.choose(head, status, response.headers_mut(), length);
+    match encoding {
+        Some(encoding) => response.map(|body| body.coded(encoding)),
+        None => response,
+    }
 }
 
 /// What to wait for if an endpoint agrees to switch protocols: only HTTP/1.1 clients can ask.

@@ -6,9 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderValue, REFERER, USER_AGENT};
+use http::header::{HeaderMap, HeaderName, HeaderValue, REFERER, USER_AGENT};
+use http::request::Parts;
 use http::{Method, StatusCode, Uri, Version};
 use l7_ingress_core::Route;
+use l7_ingress_core::global::{Global, Log, LogForm};
 use tokio::time::Instant;
 
 use crate::client::Client;
@@ -60,19 +62,52 @@ pub(crate) struct Line {
     pub(crate) referer: Option<HeaderValue>,
     pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) request_id: Box<str>,
+    pub(crate) form: LogForm,
+    /// Fields of the request and of the response that the form asks for.
+    pub(crate) asked: Box<[Option<HeaderValue>]>,
+    pub(crate) answered: Box<[Option<HeaderValue>]>,
 }
 
 impl Line {
-    pub(crate) fn new(uri: &Uri, version: Version, headers: &HeaderMap) -> Self {
-        Self {
+    /// The line of a request, unless none is wanted.
+    fn new(log: &Log, head: &Parts) -> Option<Box<Self>> {
+        if log.form == LogForm::Off {
+            return None;
+        }
+        let (uri, headers) = (&head.uri, &head.headers);
+        let target = uri.path_and_query();
+        let target = target.map_or("/", |target| target.as_str()).as_bytes();
+        if log.skipped.iter().any(|skipped| skipped.is(target)) {
+            return None;
+        }
+        let asked = match &log.form {
+            LogForm::Template(template) => fields(&template.asked, headers),
+            _ => Box::default(),
+        };
+        Some(Box::new(Self {
             uri: uri.clone(),
-            version,
+            version: head.version,
             host: Box::default(),
             referer: headers.get(REFERER).cloned(),
             user_agent: headers.get(USER_AGENT).cloned(),
             request_id: Box::default(),
+            form: log.form.clone(),
+            asked,
+            answered: Box::default(),
+        }))
+    }
+
+    /// Notes what the form asks of a response.
+    pub(crate) fn answer(&mut self, headers: &HeaderMap) {
+        if let LogForm::Template(template) = &self.form {
+            self.answered = fields(&template.answered, headers);
         }
     }
+}
+
+fn fields(names: &[HeaderName], headers: &HeaderMap) -> Box<[Option<HeaderValue>]> {
+    let values = names.iter().map(|name| headers.get(name).cloned());
+    values.collect()
 }
 
 impl Record {
@@ -80,14 +115,11 @@ impl Record {
     pub(crate) fn begin(
         worker: &Rc<Worker>,
         client: &Arc<Client>,
-        head: &http::request::Parts,
+        (global, head): (&Global, &Parts),
     ) -> Self {
         client.begin();
         worker.metrics.requests.add(1);
-        let line = worker
-            .log
-            .is_on()
-            .then(|| Box::new(Line::new(&head.uri, head.version, &head.headers)));
+        let line = Line::new(&global.log, head);
         Self {
             worker: Rc::clone(worker),
             client: Arc::clone(client),

@@ -11,7 +11,7 @@ use daemon::parse_duration;
 use ipnet::IpNet;
 use l7_ingress_core::filter::Policy;
 use l7_ingress_core::global::{
-    ClientPatience, Global, Http2, KeepAlive, Patience, strict_transport_security,
+    ClientPatience, Global, Http2, KeepAlive, Log, LogForm, Patience, strict_transport_security,
 };
 use l7_ingress_core::{Balance, DefaultBackend, forwarded};
 use model::ObjectName;
@@ -457,6 +457,14 @@ impl ProxyArgs {
                 idle: self.upstream_keepalive_timeout,
                 age: self.upstream_keepalive_time,
                 requests: self.upstream_keepalive_requests,
+            },
+            log: Log {
+                form: match self.access_log {
+                    LogFormat::Off => LogForm::Off,
+                    LogFormat::Json => LogForm::Json,
+                    LogFormat::Nginx => LogForm::Nginx,
+                },
+                skipped: Vec::new(),
             },
             max_connections: (self.max_connections() / workers).max(1),
             ..defaults

@@ -19,7 +19,7 @@ use arc_swap::{ArcSwap, Cache};
 use daemon::Shutdown;
 use foldhash::fast::RandomState;
 use http::Method;
-use l7_ingress_core::global::Global;
+use l7_ingress_core::global::{Global, LogForm};
 use l7_ingress_core::{Route, Table};
 use rustls::ServerConfig;
 use tokio::sync::futures::Notified;
@@ -129,8 +129,14 @@ impl Worker {
         self.global.borrow().max_connections
     }
 
+    /// Whether requests are logged.
+    fn logs(&self) -> bool {
+        self.global.borrow().log.form != LogForm::Off
+    }
+
     fn adopt(&self, global: &Arc<Global>) {
         self.upstreams.keep(global.keep_alive);
+        self.log.flush();
         *self.global.borrow_mut() = Arc::clone(global);
         self.room.notify_waiters();
     }
@@ -286,7 +292,7 @@ async fn housekeeping(worker: Rc<Worker>) {
     loop {
         tokio::select! {
             now = sweep.tick() => worker.sweep(now),
-            _ = flush.tick(), if worker.log.is_on() => worker.log.flush(),
+            _ = flush.tick(), if worker.logs() => worker.log.flush(),
         }
     }
 }

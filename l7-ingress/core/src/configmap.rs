@@ -1,9 +1,11 @@
 //! The controller's ConfigMap: from strings to settings, and nowhere else.
 
 mod catalogue;
+mod compress;
 mod data;
 mod fields;
 mod keys;
+mod log;
 mod proxy;
 mod reader;
 
@@ -54,6 +56,8 @@ pub(crate) fn apply(
     let mut global = Global::clone(&base.global);
     proxy::apply(&mut keys, &mut global);
     fields::apply(&mut keys, &mut global, lookup);
+    compress::apply(&mut keys, &mut global);
+    log::apply(&mut keys, &mut global.log);
     if global != *base.global {
         settings.global = Arc::new(global);
     }

@@ -6,6 +6,7 @@
 
 mod access;
 mod blocked;
+mod compress;
 mod cors;
 mod limit;
 mod proxied;
@@ -24,6 +25,7 @@ use crate::upstream::Upstream;
 
 pub use access::{SourceRanges, Sources};
 pub use blocked::{Blocked, Text};
+pub use compress::{Coding, Compression, Encoding};
 pub use cors::{Cors, OriginPattern, Origins};
 pub use limit::{Limits, Pace, Rate, Zone};
 pub use proxied::Proxied;

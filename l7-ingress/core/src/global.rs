@@ -1,12 +1,15 @@
 //! What holds for all clients and all endpoints, whatever the route. Workers read it with the table, so that a change of
 //! the ConfigMap is one swap.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::filter::{Compression, Text};
 use crate::forwarded;
 use crate::head_guard::Limits;
+use crate::log_format::LogTemplate;
 use crate::upstream::Expression;
 
 /// Settings of the proxy as a whole. The defaults are those of the flags.
@@ -46,8 +49,35 @@ pub struct Global {
     pub keep_alive: KeepAlive,
     /// How TCP and UDP are passed on.
     pub streams: Streams,
+    /// What is compressed.
+    pub compression: Option<Arc<Compression>>,
+    /// The access log.
+    pub log: Log,
     /// Client connections of one worker.
     pub max_connections: usize,
+}
+
+/// What is logged of requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// How.
+    pub form: LogForm,
+    /// Targets that are not.
+    pub skipped: Vec<Text>,
+}
+
+/// The form of a log line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LogForm {
+    /// There is none.
+    Off,
+    /// One JSON object.
+    Json,
+    /// ingress-nginx's default.
+    #[default]
+    Nginx,
+    /// What the ConfigMap asks for.
+    Template(Arc<LogTemplate>),
 }
 
 /// How TCP connections and UDP sessions are passed on: `proxy-stream-*`.
@@ -181,6 +211,8 @@ impl Default for Global {
                 age: seconds(3600),
                 requests: 10_000,
             },
+            compression: None,
+            log: Log::default(),
             streams: Streams {
                 idle: seconds(600),
                 tries: 3,

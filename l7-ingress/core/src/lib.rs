@@ -16,6 +16,7 @@ pub mod global;
 pub mod head_guard;
 pub mod host;
 mod ingress;
+pub mod log_format;
 pub mod path;
 pub mod proxy_protocol;
 mod response;

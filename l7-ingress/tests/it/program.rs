@@ -274,3 +274,44 @@ async fn a_wrong_flag_ends_it() {
     assert_eq!(code, Some(1));
     assert!(err.contains("--default-backend-service"), "{err}");
 }
+
+#[tokio::test]
+async fn the_access_log_has_the_form_that_the_configmap_asks_for() {
+    let backend = Backend::echo("web").await;
+    let folder = manifests(&backend);
+    let config = r#"
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: controller}
+data:
+  log-format-escape-json: "true"
+  log-format-upstream: '{"uri": "$request_uri", "agent": "$http_user_agent", "x": "$http_x_a", "type": "$sent_http_content_type",
+    "status": $status, "ingress": "$namespace/$ingress_name", "to": "$upstream_addr", "code": "$upstream_status", "none": "$proxy_alternative_upstream_name"}'
+  skip-access-log-urls: /quiet,~^/hush
+"#;
+    std::fs::write(folder.path().join("config.yaml"), config).unwrap();
+    let flags = ["--manifests", folder.path().to_str().unwrap()];
+    let mut program = Running::start(&flags, &["--configmap", "default/controller"]);
+    let http = program.address("serving http on [").await;
+    let tcp = TcpStream::connect(&http).await.unwrap();
+    let mut connection = Connection::http1(tcp).await;
+    for path in ["/quiet", "/hush/a", "/loud"] {
+        let mut request = get(&format!("http://a.test{path}"));
+        let quoted = "say \"a\"".parse().unwrap();
+        request.headers_mut().insert("x-a", quoted);
+        soon(path, connection.send(request)).await.unwrap();
+    }
+    drop(connection);
+    let (code, log) = program.terminate().await;
+    assert_eq!(code, Some(0));
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let want = serde_json::json!([{
+        "uri": "/loud", "agent": "", "x": "say \"a\"", "type": "application/json", "status": 200,
+        "ingress": "default/web", "to": backend.address.to_string(), "code": "200", "none": "",
+    }]);
+    assert_eq!(serde_json::Value::from(lines), want);
+}

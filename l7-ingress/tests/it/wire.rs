@@ -2,6 +2,7 @@
 
 mod backends;
 mod cluster;
+mod compression;
 mod configmap;
 mod external;
 mod failures;

@@ -53,7 +53,9 @@ impl Text {
         }
     }
 
-    fn is(&self, value: &[u8]) -> bool {
+    /// Whether a value is that.
+    #[must_use]
+    pub fn is(&self, value: &[u8]) -> bool {
         match self {
             Self::Whole(text) => text.as_bytes().eq_ignore_ascii_case(value),
             Self::Match(pattern) => pattern.is_match(value),
