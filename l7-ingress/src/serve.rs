@@ -111,6 +111,7 @@ async fn handshake(
     worker: &Worker,
     mut socket: Socket,
 ) -> Result<tokio_rustls::server::TlsStream<Socket>, ConnectionError> {
+    let global = worker.global();
     let handshake = async {
         let mut first = BytesMut::with_capacity(FIRST_FLIGHT);
         socket.read_buf(&mut first).await?;
@@ -126,10 +127,14 @@ async fn handshake(
             ));
         }
         socket.unread(first.freeze());
-        let acceptor = TlsAcceptor::from(Arc::clone(&worker.tls));
+        let tls = match global.http2.is_offered {
+            true => &worker.tls,
+            false => &worker.tls_http1,
+        };
+        let acceptor = TlsAcceptor::from(Arc::clone(tls));
         acceptor.accept(socket).await
     };
-    let stream = timeout(worker.global().client.handshake, handshake).await?;
+    let stream = timeout(global.client.handshake, handshake).await?;
     stream.map_err(|error| {
         worker.metrics.handshake_errors.add(1);
         ConnectionError::Handshake(error)

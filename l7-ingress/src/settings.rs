@@ -129,8 +129,8 @@ pub struct IngressArgs {
     /// ConfigMap with settings, as NAMESPACE/NAME: ingress-nginx's keys, which win over flags; watched
     #[arg(long, value_name = "CONFIGMAP")]
     pub configmap: Option<String>,
-    /// ConfigMap of TCP ports, as NAMESPACE/NAME: PORT: NAMESPACE/SERVICE:PORT[:PROXY[:PROXY]], the
-    /// first PROXY for a header of clients, the second for one to endpoints; watched
+    /// ConfigMap of TCP ports, as NAMESPACE/NAME: PORT: NAMESPACE/SERVICE:PORT, with :PROXY after it
+    /// where clients send a PROXY header, and ::PROXY where endpoints get one; watched
     #[arg(long, value_name = "CONFIGMAP")]
     pub tcp_services_configmap: Option<String>,
     /// ConfigMap of UDP ports, as NAMESPACE/NAME: PORT: NAMESPACE/SERVICE:PORT; watched

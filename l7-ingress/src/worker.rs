@@ -65,6 +65,8 @@ pub(crate) struct Worker {
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) log: AccessLog,
     pub(crate) tls: Arc<ServerConfig>,
+    /// The same for where HTTP/2 is not offered.
+    pub(crate) tls_http1: Arc<ServerConfig>,
     /// What clients have asked for.
     pub(crate) zones: ZoneCache,
     /// What is held of request bodies.
@@ -97,6 +99,7 @@ impl Worker {
             connector: seed.connector,
             metrics: seed.metrics,
             log: seed.log,
+            tls_http1: http1_only(&seed.tls),
             tls: seed.tls,
             zones: ZoneCache::new(seed.zones),
             buffered: Rc::default(),
@@ -205,6 +208,12 @@ impl Worker {
             .borrow_mut()
             .retain(|_, (route, _)| Arc::strong_count(route) > 1);
     }
+}
+
+fn http1_only(tls: &ServerConfig) -> Arc<ServerConfig> {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(tls)
 }
 
 /// Methods are a label: what clients make up is not.

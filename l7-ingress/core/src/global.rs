@@ -136,6 +136,8 @@ pub struct ClientPatience {
 /// What one HTTP/2 connection may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Http2 {
+    /// Whether clients are offered it under TLS.
+    pub is_offered: bool,
     /// Streams at the same time.
     pub max_concurrent_streams: u32,
     /// Bytes of one request's fields, decoded.
@@ -188,6 +190,7 @@ impl Default for Global {
             max_target: 16 << 10,
             drops_underscores: true,
             http2: Http2 {
+                is_offered: true,
                 max_concurrent_streams: 128,
                 max_header_list_size: 16 << 10,
             },

@@ -2,6 +2,7 @@
 
 mod accept;
 mod classes;
+mod configmap;
 mod conformance;
 mod explanations;
 mod properties;

@@ -40,6 +40,9 @@ fn clients(keys: &mut Keys<'_>, global: &mut Global) {
     }
     let requests = keys.number("keep-alive-requests");
     global.keep_alive_requests = requests.unwrap_or(global.keep_alive_requests);
+    if let Some(offered) = keys.boolean("use-http2") {
+        global.http2.is_offered = offered;
+    }
     let streams = keys.value("http2-max-concurrent-streams", |text| match text.parse() {
         Ok(streams @ 1..) => Ok(streams),
         _ => Err(format!("{text:?} is no number from 1 on")),
