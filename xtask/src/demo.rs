@@ -99,6 +99,9 @@ async fn start_backends(ports: &[u16]) -> Result<()> {
     Ok(())
 }
 
+/// Where the demo's folder has the controller's settings; other folders may have none.
+const CONFIGMAP: &str = "configmap.yaml";
+
 /// Runs until the user interrupts; whatever happens, nothing is left behind.
 async fn serve(args: &Args, program: &Path) -> Result<ExitCode> {
     let pems = certs::issue(&NAMES)?;
@@ -117,6 +120,9 @@ async fn serve(args: &Args, program: &Path) -> Result<ExitCode> {
         .args(["--admin", &args.admin.to_string()])
         .args(["--api-listen", &args.api.to_string()])
         .args(["--drain-delay", "0s", "--drain-deadline", "1s"]);
+    if args.manifests.join(CONFIGMAP).is_file() {
+        command.args(["--configmap", "default/penstock"]);
+    }
     let log = folder.path().join("l7-ingress.log");
     let mut proxy = Daemon::start("l7-ingress", &mut command, &log)?;
     let mut interrupted = pin!(interrupted());

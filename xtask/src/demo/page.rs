@@ -133,7 +133,7 @@ fn https_tries(args: &Args, ca: &Path) -> [Try; 3] {
     ]
 }
 
-fn other_tries(args: &Args) -> [Try; 4] {
+fn other_tries(args: &Args) -> [Try; 5] {
     let (http, admin, api) = (args.http, args.admin, args.api);
     [
         line(
@@ -144,6 +144,11 @@ fn other_tries(args: &Args) -> [Try; 4] {
                  http://{http}/api/greeting"
             ),
             "101 Switching Protocols, hello from api-1",
+        ),
+        line(
+            "Settings come from configmap.yaml: here add-headers, which every response has",
+            format!("curl -si -H 'Host: demo.localhost' http://{http}/hello"),
+            "x-served-by: penstock",
         ),
         line(
             "Metrics",
