@@ -1,6 +1,7 @@
 //! The access log: formatted by the workers, written by a thread of its own, dropped and counted
 //! rather than waited for.
 
+mod stream;
 mod template;
 
 use std::cell::RefCell;
@@ -20,6 +21,8 @@ use tokio::time::Instant;
 
 use crate::metrics::WorkerMetrics;
 use crate::record::{Attempt, Record};
+
+pub(crate) use stream::StreamLine;
 
 /// What a worker gathers before it hands it over.
 const BATCH: usize = 16 * 1024;
@@ -128,9 +131,14 @@ impl AccessLog {
             LogForm::Nginx => entry.upstreaminfo(&mut batch.text, &clock.local),
             LogForm::Template(template) => entry.template(&mut batch.text, &clock, template),
         }
+        self.added(&mut batch);
+    }
+
+    /// A line was added.
+    fn added(&self, batch: &mut Batch) {
         batch.lines += 1;
         if batch.text.len() >= BATCH {
-            self.hand_over(&mut batch);
+            self.hand_over(batch);
         }
     }
 

@@ -37,7 +37,7 @@ use outgoing::Outgoing;
 use session::Session;
 use tries::Tries;
 
-pub(crate) use tunnel::pipe;
+pub(crate) use tunnel::{Moved, pipe};
 
 /// Answers a request, in one way or another.
 ///

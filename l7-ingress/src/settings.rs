@@ -13,6 +13,7 @@ use l7_ingress_core::filter::Policy;
 use l7_ingress_core::global::{
     ClientPatience, Global, Http2, KeepAlive, Log, LogForm, Patience, strict_transport_security,
 };
+use l7_ingress_core::log_format::LogTemplate;
 use l7_ingress_core::{Balance, DefaultBackend, forwarded};
 use model::ObjectName;
 
@@ -464,7 +465,11 @@ impl ProxyArgs {
                     LogFormat::Json => LogForm::Json,
                     LogFormat::Nginx => LogForm::Nginx,
                 },
-                skipped: Vec::new(),
+                stream: Arc::new(match self.access_log {
+                    LogFormat::Json => LogTemplate::stream_json(),
+                    LogFormat::Off | LogFormat::Nginx => LogTemplate::stream(),
+                }),
+                ..Log::default()
             },
             max_connections: (self.max_connections() / workers).max(1),
             ..defaults

@@ -58,12 +58,24 @@ pub struct Global {
 }
 
 /// What is logged of requests.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// How.
     pub form: LogForm,
+    /// The form of lines of TCP and UDP.
+    pub stream: Arc<LogTemplate>,
     /// Targets that are not.
     pub skipped: Vec<Text>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            form: LogForm::default(),
+            stream: Arc::new(LogTemplate::stream()),
+            skipped: Vec::new(),
+        }
+    }
 }
 
 /// The form of a log line.

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use http::HeaderName;
 
+/// ingress-nginx's `log-format-stream`.
+pub const STREAM: &str =
+    "[$remote_addr] [$time_local] $protocol $status $bytes_sent $bytes_received $session_time";
+
 /// A log line's form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogTemplate {
@@ -115,6 +119,10 @@ pub enum LogVariable {
     ConnectionRequests,
     /// `$pipe`
     Pipe,
+    /// `$protocol`: `TCP` or `UDP`
+    Transport,
+    /// `$bytes_received`
+    BytesReceived,
     /// `$http_NAME`: a place in [`LogTemplate::asked`]
     Asked(usize),
     /// `$sent_http_NAME`, `$upstream_http_NAME`: a place in [`LogTemplate::answered`]
@@ -127,6 +135,23 @@ pub enum LogVariable {
 pub struct UnknownLogVariable(Box<str>);
 
 impl LogTemplate {
+    /// The same as [`Self::stream`], as one JSON object.
+    #[must_use]
+    pub fn stream_json() -> Self {
+        const TEXT: &str = concat!(
+            r#"{"time":"$time_iso8601","client":"$remote_addr","protocol":"$protocol","port":$server_port,"#,
+            r#""status":$status,"request_bytes":$bytes_received,"response_bytes":$bytes_sent,"#,
+            r#""seconds":$session_time,"endpoint":"$upstream_addr"}"#
+        );
+        Self::parse(TEXT, Escape::Json).expect("its variables are known")
+    }
+
+    /// The default of TCP and UDP.
+    #[must_use]
+    pub fn stream() -> Self {
+        Self::parse(STREAM, Escape::Default).expect("its variables are known")
+    }
+
     /// Reads a format. A `$` that begins no name is itself.
     ///
     /// # Errors
@@ -222,7 +247,7 @@ impl Reading {
 }
 
 /// nginx's variables, and those of ingress-nginx's template. Some have no value here: users print them all the same.
-const KNOWN: [(&str, LogVariable); 57] = {
+const KNOWN: [(&str, LogVariable); 61] = {
     use LogVariable::*;
     [
         ("remote_addr", RemoteAddr),
@@ -282,6 +307,10 @@ const KNOWN: [(&str, LogVariable); 57] = {
         ("connection_requests", ConnectionRequests),
         ("pipe", Pipe),
         ("geoip2_city_country_code", Nothing),
+        ("protocol", Transport),
+        ("bytes_received", BytesReceived),
+        ("session_time", RequestTime),
+        ("upstream_bytes_sent", BytesReceived),
     ]
 };
 

@@ -53,6 +53,7 @@ impl Entry<'_> {
             V::ServerPort => &client.port,
             V::RequestId => &line.request_id,
             V::Pipe => ".",
+            V::Transport => "TCP",
             V::Asked(place) => return field(out, line.asked.get(place)),
             V::Answered(place) => return field(out, line.answered.get(place)),
             _ => return self.counted(out, variable, line),
@@ -80,7 +81,9 @@ impl Entry<'_> {
             V::Msec => write!(out, "{:.3}", self.since_epoch.as_secs_f64()),
             V::Status => write!(out, "{}", record.status),
             V::BytesSent => write!(out, "{}", record.response_bytes),
-            V::RequestLength => write!(out, "{}", record.request_bytes.get()),
+            V::RequestLength | V::BytesReceived => {
+                write!(out, "{}", record.request_bytes.get())
+            }
             V::RequestTime => write!(out, "{:.3}", self.total.as_secs_f64()),
             V::ConnectionRequests => write!(out, "{}", record.client.requests()),
             V::Request => {
@@ -139,7 +142,7 @@ fn field(out: &mut String, value: Option<&Option<HeaderValue>>) {
 }
 
 /// As nginx's `escape=` parameter has it.
-fn escape(out: &mut String, bytes: &[u8], escape: Escape) {
+pub(super) fn escape(out: &mut String, bytes: &[u8], escape: Escape) {
     match escape {
         Escape::None => out.push_str(&String::from_utf8_lossy(bytes)),
         Escape::Default if bytes.is_empty() => out.push('-'),

@@ -46,14 +46,26 @@ async fn run(client: Upgraded, backend: Stream, early: Bytes, idle: Duration) ->
     let mut client = TokioIo::new(client);
     client.write_all(&early).await?;
     client.flush().await?;
-    pipe(client, backend, idle).await
+    pipe(client, backend, idle, &mut Moved::default()).await
+}
+
+/// Bytes from the client, and to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    pub(crate) up: u64,
+    pub(crate) down: u64,
 }
 
 /// Passes bytes both ways until both have ended, or nothing was said for too long.
 ///
 /// # Errors
 /// When a side fails, or time is up.
-pub(crate) async fn pipe<C>(mut client: C, mut backend: Stream, idle: Duration) -> io::Result<()>
+pub(crate) async fn pipe<C>(
+    mut client: C,
+    mut backend: Stream,
+    idle: Duration,
+    moved: &mut Moved,
+) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
@@ -65,6 +77,7 @@ where
         let before = (up.moved, down.moved);
         let sent = up.poll(cx, &mut client, &mut backend)?;
         let received = down.poll(cx, &mut backend, &mut client)?;
+        (moved.up, moved.down) = (up.moved, down.moved);
         if sent.is_ready() && received.is_ready() {
             return Poll::Ready(Ok(()));
         }

@@ -15,7 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::forward::pipe;
+use crate::access_log::StreamLine;
+use crate::forward::{Moved, pipe};
 use crate::listen;
 use crate::proxy_protocol;
 use crate::stream::{Socket, Stream};
@@ -61,12 +62,38 @@ fn start(worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, port: StreamPort
     let worker = Rc::clone(worker);
     worker.metrics.tcp_sessions.add(1);
     tokio::task::spawn_local(async move {
-        if let Err(error) = serve(&worker, tcp, peer, &target).await {
+        let started = Instant::now();
+        let mut session = Session {
+            source: peer,
+            endpoint: None,
+            moved: Moved::default(),
+        };
+        let served = serve(&worker, tcp, &target, &mut session).await;
+        if let Err(error) = &served {
             worker.metrics.stream_failures.add(1);
             tracing::debug!(client = %peer, "TCP connection ended: {error}");
         }
+        let line = StreamLine {
+            protocol: port.0,
+            client: session.source,
+            port: port.1,
+            endpoint: session.endpoint,
+            status: served.map_or_else(|error| error.status(), |()| 200),
+            sent: session.moved.down,
+            received: session.moved.up,
+            lasted: started.elapsed(),
+        };
+        let log = &worker.global().log;
+        worker.log.write_stream(&line, &log.form, &log.stream);
         drop(counted);
     });
+}
+
+/// What is known of a connection when it ends.
+struct Session {
+    source: SocketAddr,
+    endpoint: Option<SocketAddr>,
+    moved: Moved,
 }
 
 /// Why a connection could not be passed on to its end.
@@ -84,16 +111,27 @@ enum StreamError {
     Connect(#[source] ConnectError),
 }
 
+impl StreamError {
+    /// What nginx logs.
+    const fn status(&self) -> u16 {
+        match self {
+            Self::Io(_) => 200,
+            Self::Timeout(_) | Self::ProxyProtocol(_) => 400,
+            Self::NoEndpoint | Self::Connect(_) => 502,
+        }
+    }
+}
+
 async fn serve(
     worker: &Rc<Worker>,
     tcp: TcpStream,
-    peer: SocketAddr,
     target: &Arc<Target>,
+    session: &mut Session,
 ) -> Result<(), StreamError> {
     tcp.set_nodelay(true)?;
     let destination = tcp.local_addr()?;
     let mut ends = Endpoints {
-        source: peer,
+        source: session.source,
         destination,
     };
     let mut client = Socket::new(tcp);
@@ -102,13 +140,15 @@ async fn serve(
         let patience = global.proxy_protocol.unwrap_or(PROXY_HEADER);
         if let Some(told) = timeout(patience, proxy_protocol::read(&mut client)).await?? {
             ends = told;
+            session.source = told.source;
         }
     }
     let (mut endpoint, in_flight) = connect(worker, target).await?;
     if target.writes_proxy {
         endpoint.write_all(&encode(Version::V1, Some(ends))).await?;
     }
-    pipe(client, endpoint, global.streams.idle).await?;
+    session.endpoint = endpoint.tcp().peer_addr().ok();
+    pipe(client, endpoint, global.streams.idle, &mut session.moved).await?;
     drop(in_flight);
     Ok(())
 }

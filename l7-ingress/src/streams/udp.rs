@@ -13,6 +13,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::access_log::StreamLine;
 use crate::worker::Worker;
 
 /// The longest datagram.
@@ -40,6 +41,10 @@ struct Session {
     endpoint: SocketAddr,
     sent: Cell<u64>,
     answered: Cell<u64>,
+    /// Bytes from the client, and to it.
+    up: Cell<u64>,
+    down: Cell<u64>,
+    started: Instant,
     last: Cell<Instant>,
 }
 
@@ -89,6 +94,7 @@ impl Port {
             return;
         };
         session.sent.set(session.sent.get() + 1);
+        session.up.set(session.up.get() + datagram.len() as u64);
         session.last.set(Instant::now());
         if let Err(error) = session.socket.send(datagram).await {
             self.worker.metrics.datagrams_dropped.add(1);
@@ -130,6 +136,9 @@ impl Port {
             endpoint,
             sent: Cell::new(0),
             answered: Cell::new(0),
+            up: Cell::new(0),
+            down: Cell::new(0),
+            started: Instant::now(),
             last: Cell::new(Instant::now()),
         });
         self.sessions
@@ -181,6 +190,7 @@ impl Port {
             Err(error) => return Err(error),
         };
         session.answered.set(session.answered.get() + 1);
+        session.down.set(session.down.get() + length as u64);
         session.last.set(Instant::now());
         if let Err(error) = self.socket.try_send_to(&buffer[..length], client) {
             self.worker.metrics.datagrams_dropped.add(1);
@@ -191,6 +201,18 @@ impl Port {
 
     fn end(&self, client: SocketAddr, session: &Rc<Session>) {
         self.worker.metrics.udp_active.sub(1);
+        let line = StreamLine {
+            protocol: self.port.0,
+            client,
+            port: self.port.1,
+            endpoint: Some(session.endpoint),
+            status: 200,
+            sent: session.down.get(),
+            received: session.up.get(),
+            lasted: session.started.elapsed(),
+        };
+        let log = &self.worker.global().log;
+        self.worker.log.write_stream(&line, &log.form, &log.stream);
         let mut sessions = self.sessions.borrow_mut();
         // Another one may have taken its place.
         if sessions

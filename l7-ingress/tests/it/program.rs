@@ -285,14 +285,28 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: controller}
 data:
+  log-format-stream: '{"stream": "$protocol", "status": $status, "in": $bytes_received, "out": $bytes_sent}'
   log-format-escape-json: "true"
   log-format-upstream: '{"uri": "$request_uri", "agent": "$http_user_agent", "x": "$http_x_a", "type": "$sent_http_content_type",
     "status": $status, "ingress": "$namespace/$ingress_name", "to": "$upstream_addr", "code": "$upstream_status", "none": "$proxy_alternative_upstream_name"}'
   skip-access-log-urls: /quiet,~^/hush
 "#;
     std::fs::write(folder.path().join("config.yaml"), config).unwrap();
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let ports = format!(
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: tcp}}\ndata: {{\"{port}\": default/web:http}}\n"
+    );
+    std::fs::write(folder.path().join("ports.yaml"), ports).unwrap();
     let flags = ["--manifests", folder.path().to_str().unwrap()];
-    let mut program = Running::start(&flags, &["--configmap", "default/controller"]);
+    let more = [
+        "--configmap",
+        "default/controller",
+        "--tcp-services-configmap",
+        "default/tcp",
+    ];
+    let mut program = Running::start(&flags, &more);
     let http = program.address("serving http on [").await;
     let tcp = TcpStream::connect(&http).await.unwrap();
     let mut connection = Connection::http1(tcp).await;
@@ -303,12 +317,25 @@ data:
         soon(path, connection.send(request)).await.unwrap();
     }
     drop(connection);
+    let tcp = eventually("an open port", async || {
+        TcpStream::connect(("127.0.0.1", port)).await.ok()
+    })
+    .await;
+    let mut raw = crate::harness::Raw::new(tcp);
+    raw.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
+    let answer = raw.rest().await;
+    drop(raw);
     let (code, log) = program.terminate().await;
     assert_eq!(code, Some(0));
-    let lines: Vec<serde_json::Value> = log
+    let mut lines: Vec<serde_json::Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
+    let stream = lines.pop().unwrap();
+    let wanted =
+        serde_json::json!({ "stream": "TCP", "status": 200, "in": 46, "out": answer.len() });
+    assert_eq!(stream, wanted);
     let want = serde_json::json!([{
         "uri": "/loud", "agent": "", "x": "say \"a\"", "type": "application/json", "status": 200,
         "ingress": "default/web", "to": backend.address.to_string(), "code": "200", "none": "",

@@ -139,7 +139,7 @@ const CATALOGUE: &[(&str, Support)] = &[
     ("location-snippet", NGINX_TEXT),
     ("log-format-escape-json", Same),
     ("log-format-escape-none", Same),
-    ("log-format-stream", Refused("TCP and UDP are counted, and not logged line by line")),
+    ("log-format-stream", Differs("as log-format-upstream")),
     ("log-format-upstream", Differs("unknown variables are reported, and the default is kept; $remote_user is empty, $http_host without its port")),
     ("lua-shared-dicts", Useless("there is no Lua")),
     ("main-snippet", NGINX_TEXT),

@@ -22,6 +22,12 @@ pub(super) fn apply(keys: &mut Keys<'_>, log: &mut Log) {
     if let Some(template) = template.filter(|_| log.form != LogForm::Off) {
         log.form = LogForm::Template(Arc::new(template));
     }
+    let stream = keys.value("log-format-stream", |text| {
+        LogTemplate::parse(text, escape).map_err(|unknown| unknown.to_string())
+    });
+    if let Some(stream) = stream {
+        log.stream = Arc::new(stream);
+    }
     if keys.boolean("disable-access-log") == Some(true) {
         log.form = LogForm::Off;
     }
