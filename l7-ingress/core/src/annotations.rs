@@ -17,6 +17,7 @@ use model::ObjectName;
 
 use self::reader::Reader;
 use crate::filter::Policy;
+use crate::secret::Use;
 use crate::{BackendProtocol, Balance, Settings};
 
 pub(crate) use access::networks;
@@ -47,6 +48,8 @@ pub(crate) struct Annotations {
     pub(crate) aliases: Box<[Box<str>]>,
     /// The ConfigMap with more fields of responses.
     pub(crate) custom_headers: Option<ObjectName>,
+    /// The Secrets that they name, and what for.
+    pub(crate) secrets: Box<[(ObjectName, Use)]>,
     pub(crate) policy: Arc<Policy>,
 }
 
@@ -71,6 +74,7 @@ impl Annotations {
     pub(crate) fn read(
         annotations: &[(Box<str>, Box<str>)],
         settings: &Settings,
+        ingress: &ObjectName,
     ) -> (Self, Vec<Fault>) {
         let mut values = Self {
             policy: Arc::clone(&settings.policy),
@@ -80,7 +84,7 @@ impl Annotations {
         if annotations.is_empty() {
             return (values, Vec::new());
         }
-        let mut reader = Reader::new(annotations, settings);
+        let mut reader = Reader::new(annotations, settings, ingress);
         (values.backend_protocol, values.follows_scheme) = protocol(&mut reader);
         values.balance = upstream::balance(&mut reader);
         values.service_upstream = reader
@@ -99,6 +103,7 @@ impl Annotations {
             values.policy = Arc::new(policy);
         }
         reader.note_names();
+        values.secrets = reader.secrets.into();
         (values, reader.faults)
     }
 }

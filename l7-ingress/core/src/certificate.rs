@@ -1,9 +1,7 @@
-//! TLS Secrets: from PEM to a certificate that rustls can serve.
+//! TLS Secrets: from PEM to a certificate that rustls can serve, or show to an endpoint.
 
 use std::sync::Arc;
 
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1 as core_v1;
 use model::ObjectName;
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
@@ -13,45 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Error};
 
-/// What is kept of a `v1` Secret: what TLS needs.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct SecretData {
-    certificate: Option<Box<[u8]>>,
-    key: Option<Box<[u8]>>,
-}
-
-/// Says what is there; never prints a key.
-impl std::fmt::Debug for SecretData {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SecretData")
-            .field("certificate", &self.certificate.is_some())
-            .field("key", &self.key.is_some())
-            .finish()
-    }
-}
-
-impl SecretData {
-    /// Reads a Secret; one that holds neither a certificate nor a key is `None`.
-    #[must_use]
-    pub fn read(object: &core_v1::Secret) -> Option<Self> {
-        let text = |name: &str| {
-            let written = object.string_data.as_ref()?.get(name)?;
-            Some(written.as_bytes().into())
-        };
-        let value = |name: &str| {
-            let ByteString(bytes) = object.data.as_ref()?.get(name)?;
-            Some(bytes.as_slice().into())
-        };
-        let read = Self {
-            certificate: text(CERTIFICATE).or_else(|| value(CERTIFICATE)),
-            key: text(KEY).or_else(|| value(KEY)),
-        };
-        (read != Self::default()).then_some(read)
-    }
-}
-
-const CERTIFICATE: &str = "tls.crt";
-const KEY: &str = "tls.key";
+use crate::secret::{CERTIFICATE, KEY, SecretData};
 
 /// Why a Secret holds no usable certificate. Whoever wrote the Secret is at fault.
 #[derive(Debug, Error)]
@@ -102,14 +62,11 @@ impl Certificate {
     ///
     /// # Errors
     /// If either is missing or broken, or they do not match.
-    pub(crate) fn read<'d>(
-        secret: &ObjectName,
-        data: &'d SecretData,
-    ) -> Result<Self, CertificateError> {
+    pub(crate) fn read(secret: &ObjectName, data: &SecretData) -> Result<Self, CertificateError> {
         let pem = |field: &'static str| move |error| CertificateError::Pem(field, error);
-        let field = |value: Option<&'d [u8]>, field| value.ok_or(CertificateError::NoField(field));
-        let chain = field(data.certificate.as_deref(), CERTIFICATE)?;
-        let key = field(data.key.as_deref(), KEY)?;
+        let field = |field| data.get(field).ok_or(CertificateError::NoField(field));
+        let chain = field(CERTIFICATE)?;
+        let key = field(KEY)?;
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<_, _>>()
             .map_err(pem(CERTIFICATE))?;

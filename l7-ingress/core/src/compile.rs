@@ -43,9 +43,10 @@ use self::secrets::{Lookup, Secrets};
 pub use self::services::EndpointCounts;
 use self::services::Services;
 use self::users::{IngressId, Users};
-use crate::certificate::{Certificate, SecretData};
+use crate::certificate::Certificate;
 use crate::class::{Classes, IngressClass};
 use crate::configmap::{self, ConfigData};
+use crate::secret::SecretData;
 use crate::table::{Host, Hosts, Streams};
 use crate::{Backend, BackendId, Ingress, Manner, Settings, Table};
 
@@ -60,7 +61,7 @@ pub enum Change {
     Service(ObjectName, Option<Service>),
     /// An EndpointSlice.
     EndpointSlice(ObjectName, Option<EndpointSlice>),
-    /// A Secret; `None` also when it holds neither a certificate nor a key.
+    /// A Secret; `None` also when it holds nothing that an Ingress can want.
     Secret(ObjectName, Option<SecretData>),
     /// A ConfigMap; `None` also when it cannot hold settings.
     ConfigMap(ObjectName, Option<ConfigData>),
@@ -471,7 +472,7 @@ impl Compiler {
         let Some(name) = self.settings.default_certificate.clone() else {
             return;
         };
-        let (certificate, what) = match self.secrets.lookup(&name) {
+        let (certificate, what) = match self.secrets.certificate(&name) {
             Lookup::Good(good) => (Some(good), None),
             Lookup::Absent(last) => (last, Some("does not exist".to_owned())),
             Lookup::Broken(error, last) => (last, Some(format!("{} {error}", error.field()))),

@@ -4,6 +4,7 @@
 //! Pure: no I/O, no clock, no randomness. The proxy reads the published [`Table`] and nothing else.
 
 mod annotations;
+mod authorities;
 mod certificate;
 mod class;
 mod compile;
@@ -20,18 +21,19 @@ pub mod log_format;
 pub mod path;
 pub mod proxy_protocol;
 mod response;
+mod secret;
 mod settings;
 mod table;
 pub mod upstream;
 
 pub use annotations::{Known, Support, catalogue, size};
-pub use certificate::SecretData;
 pub use class::IngressClass;
 pub use compile::{CertificateInfo, Change, Compiler, EndpointCounts, Outcome, compile};
 pub use configmap::{ConfigData, KnownKey, configmap_key, configmap_keys};
 pub use explain::{Answer, Explanation, HostVerdict, PathVerdict, Query, Step, explain};
 pub use ingress::Ingress;
 pub use response::{BodyDecoder, Chunked, Piece, ResponseError, ResponseHead, response_head};
+pub use secret::SecretData;
 pub use settings::{DefaultBackend, Risk, Settings};
 pub use table::{
     Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, PathType, Resolution, Route,

@@ -1,7 +1,10 @@
 //! Finds the annotations of one Ingress and reads their values, with ingress-nginx's validators.
 
+use model::ObjectName;
+
 use super::catalogue::{self, Support};
 use super::risk;
+use crate::secret::Use;
 use crate::{Risk, Settings};
 
 /// What is wrong with one annotation.
@@ -28,15 +31,24 @@ pub(crate) enum Effect {
 pub(crate) struct Reader<'a> {
     annotations: &'a [(Box<str>, Box<str>)],
     settings: &'a Settings,
+    ingress: &'a ObjectName,
     pub(super) faults: Vec<Fault>,
+    /// The Secrets that were asked for.
+    pub(super) secrets: Vec<(ObjectName, Use)>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(annotations: &'a [(Box<str>, Box<str>)], settings: &'a Settings) -> Self {
+    pub(super) fn new(
+        annotations: &'a [(Box<str>, Box<str>)],
+        settings: &'a Settings,
+        ingress: &'a ObjectName,
+    ) -> Self {
         Self {
             annotations,
             settings,
+            ingress,
             faults: Vec::new(),
+            secrets: Vec::new(),
         }
     }
 
@@ -103,6 +115,30 @@ impl<'a> Reader<'a> {
     /// Whether a fault keeps everybody out.
     pub(super) fn denies(&self) -> bool {
         self.faults.iter().any(|fault| fault.effect == Effect::Deny)
+    }
+
+    /// The object that `name` names, with or without its namespace; one of another namespace keeps everybody out,
+    /// unless the operator allows it.
+    pub(super) fn object(&mut self, name: &'static str) -> Option<ObjectName> {
+        let (namespace, may) = (&self.ingress.namespace, self.settings.cross_namespace);
+        self.value(name, Effect::Deny, |text| {
+            let object = ObjectName::parse(text.trim(), namespace)
+                .ok_or_else(|| format!("{text:?} is neither NAME nor NAMESPACE/NAME"))?;
+            match may || object.namespace == *namespace {
+                true => Ok(object),
+                false => Err(format!(
+                    "{object} is in another namespace, which is not allowed here"
+                )),
+            }
+        })
+    }
+
+    /// The Secret that `name` names, which is wanted for this: when it changes, the Ingress is compiled anew.
+    #[expect(dead_code, reason = "no annotation names a Secret yet")]
+    pub(super) fn secret(&mut self, name: &'static str, wanted: Use) -> Option<ObjectName> {
+        let secret = self.object(name)?;
+        self.secrets.push((secret.clone(), wanted));
+        Some(secret)
     }
 
     pub(super) fn boolean(&mut self, name: &'static str) -> Option<bool> {

@@ -13,6 +13,7 @@ use crate::annotations::{Annotations, Effect};
 use crate::class::ClassRef;
 use crate::filter::Pattern;
 use crate::ingress::{Backend, Ingress, Path, Service};
+use crate::secret::Use;
 use crate::{PathType, Settings};
 
 /// An Ingress that can be served.
@@ -106,9 +107,15 @@ impl Accepted {
         self.annotations.custom_headers.iter()
     }
 
-    /// Every Secret that it names.
-    pub(crate) fn secrets(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.tls.iter().filter_map(|tls| tls.secret.as_ref())
+    /// Every Secret that it names, and what for.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = (ObjectName, Use)> {
+        let served = self.tls.iter().filter_map(|tls| tls.secret.as_ref());
+        let served = served.map(|name| ObjectName {
+            namespace: Arc::clone(&self.name.namespace),
+            name: Arc::clone(name),
+        });
+        let served = served.map(|name| (name, Use::Certificate));
+        served.chain(self.annotations.secrets.iter().cloned())
     }
 
     /// Its rules for one host pattern, in the order of the object.
@@ -223,7 +230,7 @@ impl Check<'_> {
         (written, class): (&Written, &ClassRef),
         settings: &Settings,
     ) -> Annotations {
-        let (annotations, faults) = Annotations::read(written, settings);
+        let (annotations, faults) = Annotations::read(written, settings, self.ingress);
         for fault in faults {
             let field = format!("{ANNOTATIONS}[{}]", fault.key);
             let severity = match fault.effect {

@@ -1,4 +1,4 @@
-//! The Secrets that Ingresses name: parsed once, and the last good certificate kept.
+//! The Secrets that Ingresses name: parsed once for each use, and the last good version of each kept.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -8,7 +8,9 @@ use model::ObjectName;
 
 use super::names::Map;
 use super::users::{IngressId, Users};
-use crate::certificate::{Certificate, CertificateError, SecretData};
+use crate::authorities::{Authorities, AuthoritiesError};
+use crate::certificate::{Certificate, CertificateError};
+use crate::secret::{CERTIFICATE, KEY, SecretData, Use};
 
 /// The Secrets of the cluster.
 #[derive(Debug, Default)]
@@ -19,33 +21,59 @@ struct Secret {
     users: Users,
     /// Whether it is the controller's default certificate.
     is_default: bool,
-    latest: Latest,
+    /// What it is used for: a bit for each [`Use`]. Most Secrets of a cluster are never parsed.
+    uses: u8,
+    /// The version that the cluster holds, less what was parsed of it; `None` if there is none.
+    data: Option<Box<SecretData>>,
     /// Of the latest data.
     fingerprint: u64,
-    good: Option<Arc<Certificate>>,
+    certificate: View<Certificate, CertificateError>,
+    authorities: View<Authorities, AuthoritiesError>,
 }
 
-/// The version that the cluster holds.
-#[derive(Debug, Default)]
-enum Latest {
-    /// There is none.
-    #[default]
-    Absent,
-    /// Nobody uses it yet: most Secrets of a cluster are never parsed.
-    Unread(Box<SecretData>),
-    /// It is the good one.
-    Good,
-    Broken(CertificateError),
+/// A Secret as one use sees it.
+#[derive(Debug)]
+struct View<T, E> {
+    /// The latest version; `None` if there is none, or nobody wanted it yet.
+    latest: Option<Result<(), Box<E>>>,
+    good: Option<Arc<T>>,
 }
 
-/// The certificate of a Secret as it stands.
-pub(crate) enum Lookup<'a> {
+impl<T, E> Default for View<T, E> {
+    fn default() -> Self {
+        Self {
+            latest: None,
+            good: None,
+        }
+    }
+}
+
+impl<T, E> View<T, E> {
+    fn read(&mut self, read: impl FnOnce() -> Result<T, E>) {
+        if self.latest.is_none() {
+            self.latest = Some(read().map_err(Box::new).map(|good| {
+                self.good = Some(Arc::new(good));
+            }));
+        }
+    }
+
+    fn lookup(&self) -> Lookup<'_, T, E> {
+        match (&self.latest, &self.good) {
+            (Some(Ok(())), Some(good)) => Lookup::Good(good),
+            (Some(Err(error)), good) => Lookup::Broken(error, good.as_ref()),
+            (_, good) => Lookup::Absent(good.as_ref()),
+        }
+    }
+}
+
+/// What a Secret holds as it stands.
+pub(crate) enum Lookup<'a, T, E> {
     /// The latest version is good.
-    Good(&'a Arc<Certificate>),
+    Good(&'a Arc<T>),
     /// It does not exist; perhaps it once did.
-    Absent(Option<&'a Arc<Certificate>>),
+    Absent(Option<&'a Arc<T>>),
     /// It cannot be used; perhaps an older version could.
-    Broken(&'a CertificateError, Option<&'a Arc<Certificate>>),
+    Broken(&'a E, Option<&'a Arc<T>>),
 }
 
 impl Secret {
@@ -53,16 +81,32 @@ impl Secret {
         self.is_default || !self.users.is_empty()
     }
 
+    fn wants(&self, wanted: Use) -> bool {
+        self.uses & (1 << wanted as u8) != 0
+    }
+
+    /// Parses what is wanted and was not parsed yet.
     fn read(&mut self, name: &ObjectName) {
-        if let Latest::Unread(data) = &self.latest {
-            self.latest = match Certificate::read(name, data) {
-                Ok(certificate) => {
-                    self.good = Some(Arc::new(certificate));
-                    Latest::Good
-                }
-                Err(error) => Latest::Broken(error),
-            };
+        let (certificate, authorities) =
+            (self.wants(Use::Certificate), self.wants(Use::Authorities));
+        let Some(data) = &mut self.data else {
+            return;
+        };
+        let has_certificate = data.get(CERTIFICATE).is_some() || data.get(KEY).is_some();
+        if certificate && has_certificate && self.certificate.latest.is_none() {
+            self.certificate.read(|| Certificate::read(name, data));
+            // It is in memory once, parsed.
+            data.forget(&[CERTIFICATE, KEY]);
         }
+        if authorities {
+            self.authorities.read(|| Authorities::read(data));
+        }
+    }
+
+    /// Takes the parsed versions for old ones.
+    fn outdate(&mut self) {
+        self.certificate.latest = None;
+        self.authorities.latest = None;
     }
 }
 
@@ -73,26 +117,29 @@ impl Secrets {
             let Some(secret) = self.0.get_mut(name) else {
                 return false;
             };
-            let was = std::mem::take(&mut secret.latest);
+            let was = secret.data.take();
+            secret.outdate();
             self.sweep(name);
-            return !matches!(was, Latest::Absent);
+            return was.is_some();
         };
         let fingerprint = fingerprint(&data);
         let secret = self.0.entry(name.clone()).or_default();
-        if secret.fingerprint == fingerprint && !matches!(secret.latest, Latest::Absent) {
+        if secret.fingerprint == fingerprint && secret.data.is_some() {
             return false;
         }
         secret.fingerprint = fingerprint;
-        secret.latest = Latest::Unread(Box::new(data));
+        secret.data = Some(Box::new(data));
+        secret.outdate();
         if secret.is_used() {
             secret.read(name);
         }
         true
     }
 
-    pub(crate) fn add_user(&mut self, name: &ObjectName, id: IngressId) {
+    pub(crate) fn add_user(&mut self, name: &ObjectName, wanted: Use, id: IngressId) {
         let secret = self.0.entry(name.clone()).or_default();
         secret.users.insert(id);
+        secret.uses |= 1 << wanted as u8;
         secret.read(name);
     }
 
@@ -105,7 +152,9 @@ impl Secrets {
 
     /// Makes it the one of the controller's default certificate.
     pub(crate) fn set_default(&mut self, name: &ObjectName) {
-        self.0.entry(name.clone()).or_default().is_default = true;
+        let secret = self.0.entry(name.clone()).or_default();
+        secret.is_default = true;
+        secret.uses |= 1 << Use::Certificate as u8;
     }
 
     pub(crate) fn users(&self, name: &ObjectName) -> impl Iterator<Item = IngressId> {
@@ -113,27 +162,33 @@ impl Secrets {
         secret.flat_map(|secret| secret.users.iter())
     }
 
-    pub(crate) fn lookup(&self, name: &ObjectName) -> Lookup<'_> {
-        let Some(secret) = self.0.get(name) else {
-            return Lookup::Absent(None);
-        };
-        match (&secret.latest, &secret.good) {
-            (Latest::Good, Some(good)) => Lookup::Good(good),
-            (Latest::Broken(error), good) => Lookup::Broken(error, good.as_ref()),
-            (Latest::Absent | Latest::Unread(_) | Latest::Good, good) => {
-                Lookup::Absent(good.as_ref())
-            }
-        }
+    /// `tls.crt` with `tls.key`, for whoever is a user as [`Use::Certificate`].
+    pub(crate) fn certificate(
+        &self,
+        name: &ObjectName,
+    ) -> Lookup<'_, Certificate, CertificateError> {
+        let secret = self.0.get(name);
+        secret.map_or(Lookup::Absent(None), |secret| secret.certificate.lookup())
+    }
+
+    /// `ca.crt` with `ca.crl`, for whoever is a user as [`Use::Authorities`].
+    #[expect(dead_code, reason = "no annotation names authorities yet")]
+    pub(crate) fn authorities(
+        &self,
+        name: &ObjectName,
+    ) -> Lookup<'_, Authorities, AuthoritiesError> {
+        let secret = self.0.get(name);
+        secret.map_or(Lookup::Absent(None), |secret| secret.authorities.lookup())
     }
 
     /// The certificates in use, in no order that means anything.
     pub(crate) fn certificates(&self) -> impl Iterator<Item = &Arc<Certificate>> {
         let used = self.0.values().filter(|secret| secret.is_used());
-        used.filter_map(|secret| secret.good.as_ref())
+        used.filter_map(|secret| secret.certificate.good.as_ref())
     }
 
     fn sweep(&mut self, name: &ObjectName) {
-        let unused = |secret: &Secret| !secret.is_used() && matches!(secret.latest, Latest::Absent);
+        let unused = |secret: &Secret| !secret.is_used() && secret.data.is_none();
         if self.0.get(name).is_some_and(unused) {
             self.0.remove(name);
         }

@@ -178,8 +178,8 @@ impl Compiler {
         for config in next.configs() {
             self.configs.add_user(config, id);
         }
-        for secret in next.secrets() {
-            self.secrets.add_user(&named(namespace, secret), id);
+        for (secret, wanted) in next.secrets() {
+            self.secrets.add_user(&secret, wanted, id);
         }
         if let Some(rank) = catch_all_rank(next) {
             self.catch_alls.insert(rank, id);
@@ -209,9 +209,10 @@ impl Compiler {
         for config in last.configs().filter(|name| !configs.contains(name)) {
             self.configs.remove_user(config, id);
         }
-        let secrets: BTreeSet<_> = next.iter().flat_map(|next| next.secrets()).collect();
-        for secret in last.secrets().filter(|name| !secrets.contains(name)) {
-            self.secrets.remove_user(&named(namespace, secret), id);
+        let secrets = next.iter().flat_map(|next| next.secrets());
+        let secrets: BTreeSet<_> = secrets.map(|(name, _)| name).collect();
+        for (secret, _) in last.secrets().filter(|(name, _)| !secrets.contains(name)) {
+            self.secrets.remove_user(&secret, id);
         }
         let rank = catch_all_rank(last);
         if let Some(rank) = rank.filter(|rank| next.and_then(catch_all_rank).as_ref() != Some(rank))

@@ -101,7 +101,7 @@ fn covers(scope: &Scope<'_>, pattern: &str, ingress: &Accepted, entry: &Accepted
     let Some(secret) = secret_of(ingress, entry) else {
         return false;
     };
-    let good = match scope.secrets.lookup(&secret) {
+    let good = match scope.secrets.certificate(&secret) {
         Lookup::Good(certificate) => Some(certificate),
         Lookup::Absent(last) | Lookup::Broken(_, last) => last,
     };
@@ -128,7 +128,7 @@ fn certificate(
         Some(_) => "its last good certificate goes on being served",
         None => "the default certificate is served",
     };
-    let found = match scope.secrets.lookup(&secret) {
+    let found = match scope.secrets.certificate(&secret) {
         Lookup::Good(certificate) => Some(certificate),
         Lookup::Absent(last) => {
             let what = format!("Secret {secret} does not exist or holds no tls.crt and tls.key");

@@ -13,7 +13,8 @@ use model::{EndpointSlice, Kind, ObjectName, Service};
 use rustls::sign::CertifiedKey;
 use serde_json::Value;
 
-use crate::certificate::{Certificate, SecretData};
+use crate::certificate::Certificate;
+use crate::secret::SecretData;
 use crate::{
     Change, Compiler, ConfigData, Ingress, IngressClass, Outcome, Resolution, Settings, Table,
 };

@@ -1,0 +1,80 @@
+//! Bundles of certificate authorities: from PEM to what a verifier is made of.
+
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use thiserror::Error;
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate, X509Error};
+
+use crate::secret::{AUTHORITIES, REVOKED, SecretData};
+
+/// Why a Secret holds no usable bundle. Whoever wrote the Secret is at fault.
+#[derive(Debug, Error)]
+pub(crate) enum AuthoritiesError {
+    #[error("is missing")]
+    NoField,
+    #[error("is no PEM: {1}")]
+    Pem(&'static str, #[source] pem::Error),
+    #[error("holds no section of its kind")]
+    Empty(&'static str),
+    #[error("certificate {0} is no X.509: {1}")]
+    X509(usize, #[source] x509_parser::nom::Err<X509Error>),
+    #[error("list {0} is no X.509: {1}")]
+    List(usize, #[source] x509_parser::nom::Err<X509Error>),
+}
+
+impl AuthoritiesError {
+    /// The field at fault.
+    #[expect(dead_code, reason = "no annotation names authorities yet")]
+    pub(crate) fn field(&self) -> String {
+        let name = match self {
+            Self::Pem(name, _) | Self::Empty(name) => name,
+            Self::NoField | Self::X509(..) => AUTHORITIES,
+            Self::List(..) => REVOKED,
+        };
+        format!("data[{name}]")
+    }
+}
+
+/// Who is believed, and what is believed no more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Authorities {
+    /// At least one.
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
+    /// Empty where the Secret has no `ca.crl`.
+    pub(crate) revoked: Vec<CertificateRevocationListDer<'static>>,
+}
+
+impl Authorities {
+    /// Parses a Secret's `ca.crt`, and `ca.crl` if it is there.
+    ///
+    /// # Errors
+    /// If the former is missing or either is broken.
+    pub(crate) fn read(data: &SecretData) -> Result<Self, AuthoritiesError> {
+        let bundle = data.get(AUTHORITIES).ok_or(AuthoritiesError::NoField)?;
+        let certificates = sections::<CertificateDer<'static>>(AUTHORITIES, bundle)?;
+        for (index, der) in certificates.iter().enumerate() {
+            X509Certificate::from_der(der).map_err(|error| AuthoritiesError::X509(index, error))?;
+        }
+        let lists = data.get(REVOKED);
+        let lists =
+            lists.map(|lists| sections::<CertificateRevocationListDer<'static>>(REVOKED, lists));
+        let revoked = lists.transpose()?.unwrap_or_default();
+        for (index, der) in revoked.iter().enumerate() {
+            CertificateRevocationList::from_der(der)
+                .map_err(|error| AuthoritiesError::List(index, error))?;
+        }
+        Ok(Self {
+            certificates,
+            revoked,
+        })
+    }
+}
+
+fn sections<T: PemObject>(field: &'static str, text: &[u8]) -> Result<Vec<T>, AuthoritiesError> {
+    let all: Result<Vec<T>, _> = T::pem_slice_iter(text).collect();
+    let all = all.map_err(|error| AuthoritiesError::Pem(field, error))?;
+    match all.is_empty() {
+        true => Err(AuthoritiesError::Empty(field)),
+        false => Ok(all),
+    }
+}
