@@ -5,6 +5,7 @@
 //!                    └ a port that is no longer wanted: its token is cancelled; connections go on
 //! ```
 
+mod datagrams;
 mod ports;
 mod tcp;
 mod udp;

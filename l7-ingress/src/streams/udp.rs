@@ -13,6 +13,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::datagrams::{Datagrams, Ends};
 use crate::access_log::StreamLine;
 use crate::worker::Worker;
 
@@ -27,8 +28,8 @@ const ANSWERED: Duration = Duration::from_secs(5);
 struct Port {
     worker: Rc<Worker>,
     port: StreamPort,
-    socket: UdpSocket,
-    sessions: RefCell<HashMap<SocketAddr, Rc<Session>, RandomState>>,
+    socket: Datagrams,
+    sessions: RefCell<HashMap<Ends, Rc<Session>, RandomState>>,
     turn: Cell<usize>,
     /// For answers: one at a time is passed back.
     answer: RefCell<Box<[u8]>>,
@@ -56,7 +57,7 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let port = Rc::new(Port {
-        socket: UdpSocket::from_std(socket)?,
+        socket: Datagrams::new(socket)?,
         sessions: RefCell::default(),
         turn: Cell::new(fastrand::usize(..)),
         answer: RefCell::new(vec![0; LONGEST].into()),
@@ -71,8 +72,8 @@ pub(super) async fn serve(
             biased;
             () = stop.cancelled() => break,
             () = port.worker.drain() => break,
-            received = port.socket.recv_from(&mut buffer) => match received {
-                Ok((length, client)) => port.pass(client, &buffer[..length]).await,
+            received = port.socket.receive(&mut buffer) => match received {
+                Ok((length, ends)) => port.pass(ends, &buffer[..length]).await,
                 // What ICMP says of a datagram that was sent earlier.
                 Err(error) => tracing::debug!("cannot receive a datagram: {error}"),
             },
@@ -83,11 +84,11 @@ pub(super) async fn serve(
 }
 
 impl Port {
-    async fn pass(self: &Rc<Self>, client: SocketAddr, datagram: &[u8]) {
-        let known = self.sessions.borrow().get(&client).cloned();
+    async fn pass(self: &Rc<Self>, ends: Ends, datagram: &[u8]) {
+        let known = self.sessions.borrow().get(&ends).cloned();
         let session = match known.filter(|session| self.leads_to(session.endpoint)) {
             Some(session) => Some(session),
-            None => self.begin(client).await,
+            None => self.begin(ends).await,
         };
         let Some(session) = session else {
             self.worker.metrics.datagrams_dropped.add(1);
@@ -111,7 +112,7 @@ impl Port {
         })
     }
 
-    async fn begin(self: &Rc<Self>, client: SocketAddr) -> Option<Rc<Session>> {
+    async fn begin(self: &Rc<Self>, ends: Ends) -> Option<Rc<Session>> {
         if self.sessions.borrow().len() >= SESSIONS {
             return None;
         }
@@ -141,24 +142,22 @@ impl Port {
             started: Instant::now(),
             last: Cell::new(Instant::now()),
         });
-        self.sessions
-            .borrow_mut()
-            .insert(client, Rc::clone(&session));
+        self.sessions.borrow_mut().insert(ends, Rc::clone(&session));
         self.worker.metrics.udp_sessions.add(1);
         self.worker.metrics.udp_active.add(1);
         let (port, own) = (Rc::clone(self), Rc::clone(&session));
         tokio::task::spawn_local(async move {
             tokio::select! {
                 () = port.stop.cancelled() => {}
-                () = port.answers(client, &own) => {}
+                () = port.answers(ends, &own) => {}
             }
-            port.end(client, &own);
+            port.end(ends, &own);
         });
         Some(session)
     }
 
     /// Passes the endpoint's datagrams back until the session has idled for too long.
-    async fn answers(&self, client: SocketAddr, session: &Session) {
+    async fn answers(&self, ends: Ends, session: &Session) {
         loop {
             let streams = self.worker.global().streams;
             let wanted = streams.answers.saturating_mul(session.sent.get());
@@ -172,7 +171,7 @@ impl Port {
             }
             // When time is up, the client may have said something since.
             if let Ok(readable) = timeout(left, session.socket.readable()).await
-                && let Err(error) = readable.and_then(|()| self.pass_back(client, session))
+                && let Err(error) = readable.and_then(|()| self.pass_back(ends, session))
             {
                 // Nobody listens there: the next datagram may find another endpoint.
                 self.worker.metrics.stream_failures.add(1);
@@ -182,7 +181,7 @@ impl Port {
         }
     }
 
-    fn pass_back(&self, client: SocketAddr, session: &Session) -> io::Result<()> {
+    fn pass_back(&self, ends: Ends, session: &Session) -> io::Result<()> {
         let mut buffer = self.answer.borrow_mut();
         let length = match session.socket.try_recv(&mut buffer) {
             Ok(length) => length,
@@ -192,18 +191,18 @@ impl Port {
         session.answered.set(session.answered.get() + 1);
         session.down.set(session.down.get() + length as u64);
         session.last.set(Instant::now());
-        if let Err(error) = self.socket.try_send_to(&buffer[..length], client) {
+        if let Err(error) = self.socket.try_send(&buffer[..length], ends) {
             self.worker.metrics.datagrams_dropped.add(1);
-            tracing::debug!(%client, "cannot send a datagram back: {error}");
+            tracing::debug!(client = %ends.client, "cannot send a datagram back: {error}");
         }
         Ok(())
     }
 
-    fn end(&self, client: SocketAddr, session: &Rc<Session>) {
+    fn end(&self, ends: Ends, session: &Rc<Session>) {
         self.worker.metrics.udp_active.sub(1);
         let line = StreamLine {
             protocol: self.port.0,
-            client,
+            client: ends.client,
             port: self.port.1,
             endpoint: Some(session.endpoint),
             status: 200,
@@ -216,10 +215,10 @@ impl Port {
         let mut sessions = self.sessions.borrow_mut();
         // Another one may have taken its place.
         if sessions
-            .get(&client)
+            .get(&ends)
             .is_some_and(|own| Rc::ptr_eq(own, session))
         {
-            sessions.remove(&client);
+            sessions.remove(&ends);
         }
     }
 }

@@ -226,3 +226,24 @@ async fn datagrams_go_to_the_service_and_follow_its_endpoints() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_datagram_is_answered_from_the_address_that_it_was_sent_to() {
+    let mut objects = datagrams(answering("one").await);
+    let port = free_port().await;
+    objects.extend([
+        class(),
+        ports("tcp", &[]),
+        ports("udp", &[(port, "default/dns:dns")]),
+    ]);
+    let flags = [FLAGS, &["--http", "0.0.0.0:0"]].concat();
+    let _proxy = Proxy::start(&objects, &flags).await;
+    assert_eq!(ask(port, "who?").await, "one: who?");
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    // A connected socket hears that address alone.
+    socket.connect(("127.0.0.2", port)).await.unwrap();
+    socket.send(b"there?").await.unwrap();
+    let mut bytes = [0; 64];
+    let length = soon("an answer", socket.recv(&mut bytes)).await.unwrap();
+    assert_eq!(&bytes[..length], b"one: there?");
+}
