@@ -24,6 +24,7 @@ use crate::access_log::Writer;
 use crate::limits::Zones;
 use crate::listen::{self, Listeners};
 use crate::metrics::Metrics;
+use crate::passwords::{self, Checks};
 use crate::settings::{ArgumentError, RunArgs};
 use crate::streams::{self, Ports};
 use crate::tls;
@@ -162,6 +163,7 @@ impl Server {
 
         let log = Writer::start().map_err(RunError::Thread)?;
         let tls = tls::server_config(Arc::clone(&provider), Arc::clone(&table))?;
+        let key = passwords::key()?;
         let zones = Zones::new(tokio::time::Instant::now());
         let seed = |(index, (listeners, ports)): (usize, (Listeners, _))| Seed {
             table: Arc::clone(&table),
@@ -172,6 +174,7 @@ impl Server {
             log: log.handle(metrics.worker(index)),
             shutdown: process.shutdown().clone(),
             zones: Arc::clone(&zones),
+            checks: Checks::new(key.clone()),
             ports,
         };
         let sockets = listeners.into_iter().zip(ports);

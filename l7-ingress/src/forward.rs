@@ -58,7 +58,7 @@ pub(crate) async fn answer(
         global.client.body,
         Rc::clone(&record.request_bytes),
     ));
-    let answered = match route(worker, &table, (client, &head), &mut record) {
+    let answered = match route(worker, &table, (client, &head), &mut record).await {
         Ok((route, told)) => {
             if let (Some(limit), Some(body)) = (route.policy.body_limit, &mut body) {
                 body.limit(limit);
@@ -148,7 +148,7 @@ fn closes(
 }
 
 /// Finds the route, or what the proxy answers by itself.
-fn route<'h>(
+async fn route<'h>(
     worker: &Worker,
     table: &Table,
     (client, head): (&'h Client, &'h Parts),
@@ -198,7 +198,7 @@ fn route<'h>(
         forwarded: &forwarded,
     };
     if !route.stages.is_empty() {
-        admit::admit(worker, route, &facts, record)?;
+        admit::admit(worker, route, &facts, record).await?;
     }
     let rewritten =
         filter::rewrite(route, &facts).map_err(|answer| Reply::Filtered(Box::new(answer)))?;

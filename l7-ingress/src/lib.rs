@@ -21,6 +21,7 @@ mod limits;
 mod listen;
 mod metrics;
 mod offline;
+mod passwords;
 mod proxy_protocol;
 mod record;
 mod reply;

@@ -32,6 +32,7 @@ use crate::body::Budget;
 use crate::limits::{ZoneCache, Zones};
 use crate::listen::{self, Listeners};
 use crate::metrics::{Sample, Series, WorkerMetrics};
+use crate::passwords::Checks;
 use crate::streams::{self, Open};
 use crate::upstream::{Connector, Upstreams};
 
@@ -52,6 +53,7 @@ pub(crate) struct Seed {
     pub(crate) log: AccessLog,
     pub(crate) shutdown: Shutdown,
     pub(crate) zones: Arc<Zones>,
+    pub(crate) checks: Checks,
     pub(crate) ports: mpsc::Receiver<Open>,
 }
 
@@ -69,6 +71,8 @@ pub(crate) struct Worker {
     pub(crate) tls_http1: Arc<ServerConfig>,
     /// What clients have asked for.
     pub(crate) zones: ZoneCache,
+    /// What clients have proven.
+    pub(crate) checks: Checks,
     /// What is held of request bodies.
     pub(crate) buffered: Rc<Budget>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
@@ -102,6 +106,7 @@ impl Worker {
             tls_http1: http1_only(&seed.tls),
             tls: seed.tls,
             zones: ZoneCache::new(seed.zones),
+            checks: seed.checks,
             buffered: Rc::default(),
             table: RefCell::new(Cache::new(seed.table)),
             series: RefCell::default(),

@@ -1,6 +1,7 @@
 //! The annotations of an Ingress: from strings to values, and nowhere else.
 
 mod access;
+mod auth;
 mod catalogue;
 mod cors;
 mod limit;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use model::ObjectName;
 
+pub(crate) use self::auth::BasicWish;
 use self::reader::Reader;
 use crate::filter::Policy;
 use crate::secret::Use;
@@ -48,6 +50,8 @@ pub(crate) struct Annotations {
     pub(crate) aliases: Box<[Box<str>]>,
     /// The ConfigMap with more fields of responses.
     pub(crate) custom_headers: Option<ObjectName>,
+    /// Whose passwords let clients in.
+    pub(crate) basic: Option<BasicWish>,
     /// The Secrets that they name, and what for.
     pub(crate) secrets: Box<[(ObjectName, Use)]>,
     pub(crate) policy: Arc<Policy>,
@@ -97,6 +101,7 @@ impl Annotations {
         values.from_to_www = reader.boolean("from-to-www-redirect").unwrap_or_default();
         values.aliases = redirect::aliases(&mut reader);
         values.custom_headers = custom_headers(&mut reader);
+        values.basic = auth::basic(&mut reader);
         let mut policy = policy(&mut reader, settings);
         policy.denied |= reader.denies();
         if policy != *settings.policy {
@@ -134,6 +139,9 @@ fn policy(reader: &mut Reader<'_>, settings: &Settings) -> Policy {
     }
     policy.rewrite = rewrite::read(reader);
     policy.cors = cors::read(reader);
+    if let Some(any) = auth::satisfy_any(reader) {
+        policy.satisfy_any = any;
+    }
     policy.sources = access::read(reader, settings.policy.sources.as_deref());
     policy.limits = limit::read(reader, settings.limit_status);
     policy.pace = limit::pace(reader, settings.policy.pace);

@@ -5,6 +5,7 @@
 //! ask for it: a route knows its [`Stages`].
 
 mod access;
+mod basic;
 mod blocked;
 mod compress;
 mod cors;
@@ -24,6 +25,7 @@ use crate::forwarded::Forwarded;
 use crate::upstream::Upstream;
 
 pub use access::{SourceRanges, Sources};
+pub use basic::{Basic, Credentials};
 pub use blocked::{Blocked, Text};
 pub use compress::{Coding, Compression, Encoding};
 pub use cors::{Cors, OriginPattern, Origins};
@@ -56,6 +58,8 @@ pub struct Policy {
     pub limits: Option<Box<Limits>>,
     /// How fast responses are sent.
     pub pace: Option<Pace>,
+    /// Who may come in with a password.
+    pub basic: Option<Arc<Basic>>,
     /// Whether one of the access stages that lets a request in is enough.
     pub satisfy_any: bool,
     /// The port that redirects to HTTPS name, where they name one; others then name an unusual one too.
@@ -109,11 +113,13 @@ pub enum Stage {
     Connections,
     /// `allowlist-source-range`, `denylist-source-range`: 403.
     Sources,
+    /// `auth-type: basic`: 401.
+    Basic,
 }
 
 impl Stage {
     /// All, in the order in which they run.
-    pub const ORDER: [Self; 12] = [
+    pub const ORDER: [Self; 13] = [
         Self::Blocked,
         Self::OtherHost,
         Self::AppRoot,
@@ -126,6 +132,7 @@ impl Stage {
         Self::RequestRate,
         Self::Connections,
         Self::Sources,
+        Self::Basic,
     ];
 
     /// Whether a route has something for it to do.
@@ -149,12 +156,13 @@ impl Stage {
                 limits.is_some_and(|limits| limits.connections.is_some())
             }
             Self::Sources => route.policy.sources.is_some(),
+            Self::Basic => route.policy.basic.is_some(),
         }
     }
 
     /// Whether it is one of those that `satisfy` combines.
     const fn is_access(self) -> bool {
-        matches!(self, Self::Sources)
+        matches!(self, Self::Sources | Self::Basic)
     }
 
     fn run<'r>(self, route: &'r Route, facts: &Facts<'_>) -> Verdict<'r> {
@@ -197,6 +205,10 @@ impl Stage {
                 let address = facts.forwarded.real_ip;
                 sources.map_or(Verdict::Continue, |sources| sources.judge(address))
             }
+            Self::Basic => {
+                let basic = policy.basic.as_ref();
+                basic.map_or(Verdict::Continue, |basic| basic.judge(facts.head))
+            }
         }
     }
 }
@@ -225,6 +237,7 @@ impl std::fmt::Display for Stage {
             Self::RequestRate => "request rate",
             Self::Connections => "concurrent requests",
             Self::Sources => "source ranges",
+            Self::Basic => "user and password",
         })
     }
 }
@@ -354,6 +367,8 @@ pub enum Question<'r> {
     Rate(&'r Limits),
     /// Whether it has fewer requests open than it may.
     Connections(&'r Limits),
+    /// Whether the password is the user's.
+    Password(&'r Arc<Basic>, Credentials),
 }
 
 /// What comes next for a request.

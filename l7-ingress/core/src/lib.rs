@@ -18,6 +18,7 @@ pub mod head_guard;
 pub mod host;
 mod ingress;
 pub mod log_format;
+mod passwords;
 pub mod path;
 pub mod proxy_protocol;
 mod response;
@@ -32,6 +33,7 @@ pub use compile::{CertificateInfo, Change, Compiler, EndpointCounts, Outcome, co
 pub use configmap::{ConfigData, KnownKey, configmap_key, configmap_keys};
 pub use explain::{Answer, Explanation, HostVerdict, PathVerdict, Query, Step, explain};
 pub use ingress::Ingress;
+pub use passwords::Passwords;
 pub use response::{BodyDecoder, Chunked, Piece, ResponseError, ResponseHead, response_head};
 pub use secret::SecretData;
 pub use settings::{DefaultBackend, Risk, Settings};

@@ -69,6 +69,11 @@ impl SecretData {
         self.0.get(key).map(AsRef::as_ref)
     }
 
+    /// Every key with its value, sorted.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
     /// Drops what has been read.
     pub(crate) fn forget(&mut self, keys: &[&str]) {
         self.0.retain(|key, _| !keys.contains(&&**key));
@@ -83,6 +88,10 @@ pub(crate) enum Use {
     Certificate,
     /// `ca.crt`, with or without `ca.crl`.
     Authorities,
+    /// `auth`: a password file.
+    PasswordFile,
+    /// Every key is a user, its value the hash of the password.
+    PasswordMap,
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use l7_ingress_core::Route;
-use l7_ingress_core::filter::{self, Facts, Limits, Next, Question, Run, Verdict};
+use l7_ingress_core::filter::{
+    self, Basic, Credentials, Facts, Limits, Next, Question, Run, Verdict,
+};
 
 use crate::record::Record;
 use crate::reply::Reply;
@@ -14,7 +16,7 @@ use crate::worker::Worker;
 ///
 /// # Errors
 /// The answer of the one that has one.
-pub(super) fn admit(
+pub(super) async fn admit(
     worker: &Worker,
     route: &Arc<Route>,
     facts: &Facts<'_>,
@@ -30,6 +32,10 @@ pub(super) fn admit(
         let verdict = match question {
             Question::Rate(limits) => rate(worker, route, limits, (facts, record)),
             Question::Connections(limits) => connections(worker, route, limits, (facts, record)),
+            // Boxed: routes that do not ask are not to carry it.
+            Question::Password(basic, credentials) => {
+                Box::pin(password(worker, basic, credentials)).await
+            }
         };
         if let Some(answer) = run.tell(stage, verdict) {
             return Err(Reply::Filtered(Box::new(answer)));
@@ -59,6 +65,18 @@ fn connections<'r>(
     };
     record.open = worker.zones.of(route).open(facts.forwarded.real_ip, most);
     verdict(record.open.is_some(), limits.status[1])
+}
+
+async fn password<'r>(
+    worker: &Worker,
+    basic: &'r Arc<Basic>,
+    credentials: Credentials,
+) -> Verdict<'r> {
+    match worker.checks.check(basic, credentials).await {
+        Ok(true) => Verdict::Granted,
+        Ok(false) => Verdict::Answer(basic.refusal()),
+        Err(_) => Verdict::Answer(filter::Answer::status(StatusCode::SERVICE_UNAVAILABLE)),
+    }
 }
 
 fn verdict<'r>(admitted: bool, status: StatusCode) -> Verdict<'r> {

@@ -212,6 +212,8 @@ impl<'r> Outgoing<'r> {
         let global = self.job.global;
         let drops_underscores = global.drops_underscores;
         let tells_original_uri = global.tells_original_uri && self.aside.is_none();
+        // What was checked here is not for endpoints.
+        let hides_password = self.job.route.policy.basic.is_some();
         for (name, value) in headers {
             let text = name.as_str();
             let dropped = forwarded::is_hop_by_hop(text)
@@ -219,6 +221,7 @@ impl<'r> Outgoing<'r> {
                 || self.aside.is_some() && Aside::is_ours(text)
                 || cookie.is_some() && *name == header::COOKIE
                 || is_replaced(text)
+                || hides_password && *name == header::AUTHORIZATION
                 || drops_underscores && text.contains('_')
                 || tells_original_uri && text == X_ORIGINAL_URI
                 || listed

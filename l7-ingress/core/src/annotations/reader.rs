@@ -134,7 +134,6 @@ impl<'a> Reader<'a> {
     }
 
     /// The Secret that `name` names, which is wanted for this: when it changes, the Ingress is compiled anew.
-    #[expect(dead_code, reason = "no annotation names a Secret yet")]
     pub(super) fn secret(&mut self, name: &'static str, wanted: Use) -> Option<ObjectName> {
         let secret = self.object(name)?;
         self.secrets.push((secret.clone(), wanted));

@@ -11,14 +11,17 @@ use super::accept::{Accepted, AcceptedPath, ServicePort};
 use super::configs::Configs;
 use super::mates::{Mate, MateKind};
 use super::names::Names;
-use super::secrets::Secrets;
+use super::secrets::{Lookup, Secrets};
 use super::services::{Services, Unreachable, Wish};
 use super::tls;
+use crate::annotations::BasicWish;
 use crate::certificate::Certificate;
 use crate::configmap;
-use crate::filter::{FieldList, Moved, Pattern, Policy, Stages};
+use crate::filter::{Basic, FieldList, Moved, Pattern, Policy, Stages};
 use crate::table::Host;
-use crate::{Backend, BackendProtocol, EndpointSet, Manner, PathType, Resolution, Route, Settings};
+use crate::{
+    Backend, BackendProtocol, EndpointSet, Manner, Passwords, PathType, Resolution, Route, Settings,
+};
 
 /// Where a default backend is written.
 pub(super) const DEFAULT_BACKEND: &str = "spec.defaultBackend";
@@ -321,21 +324,60 @@ impl Scope<'_> {
 
     /// What the filters are to do for an Ingress, with what its annotations name.
     fn policy(&mut self, ingress: &Accepted) -> Arc<Policy> {
-        let own = &ingress.annotations.policy;
-        let Some(config) = &ingress.annotations.custom_headers else {
+        let annotations = &ingress.annotations;
+        let own = &annotations.policy;
+        if annotations.custom_headers.is_none() && annotations.basic.is_none() {
             return Arc::clone(own);
-        };
+        }
         let mut policy = Policy::clone(own);
-        match self.custom_headers(config) {
-            Ok(fields) => policy.custom_headers = Some(fields),
-            Err(what) => {
-                policy.denied = true;
-                let field = "metadata.annotations[custom-headers]".to_owned();
-                let message = format!("{what}; these requests are answered with 503");
-                self.warn(&ingress.name, field, "InvalidAnnotation", message);
+        if let Some(config) = &annotations.custom_headers {
+            match self.custom_headers(config) {
+                Ok(fields) => policy.custom_headers = Some(fields),
+                Err(what) => policy.denied = self.denied(ingress, "custom-headers", &what),
+            }
+        }
+        if let Some(wish) = &annotations.basic {
+            match self.passwords(wish) {
+                Ok(passwords) => {
+                    let challenge = wish.challenge.clone();
+                    policy.basic = Some(Arc::new(Basic {
+                        challenge,
+                        passwords,
+                    }));
+                }
+                Err(what) => policy.denied = self.denied(ingress, "auth-secret", &what),
             }
         }
         Arc::new(policy)
+    }
+
+    /// Says why nobody is let in.
+    fn denied(&mut self, ingress: &Accepted, annotation: &str, what: &str) -> bool {
+        let field = format!("metadata.annotations[{annotation}]");
+        let message = format!("{what}; these requests are answered with 503");
+        self.warn(&ingress.name, field, "InvalidAnnotation", message);
+        true
+    }
+
+    /// Those of a Secret; what is wrong with its lines is said of the Secret.
+    fn passwords(&mut self, wish: &BasicWish) -> Result<Arc<Passwords>, String> {
+        let secret = &wish.secret;
+        let passwords = match self.secrets.passwords(secret, wish.wanted) {
+            Lookup::Good(passwords) => passwords,
+            Lookup::Absent(_) => return Err(format!("there is no Secret {secret} with passwords")),
+            Lookup::Broken(error, _) => {
+                return Err(format!("{} of Secret {secret} {error}", error.field()));
+            }
+        };
+        self.problems
+            .extend(passwords.faults().map(|(place, why)| Problem {
+                object: ObjectRef::new(Kind::Secret, secret.clone()),
+                field: "data".to_owned(),
+                reason: "InvalidPassword",
+                message: format!("{place} {why}; it lets nobody in"),
+                severity: Severity::Warning,
+            }));
+        Ok(Arc::clone(passwords))
     }
 
     /// The fields that a ConfigMap holds, all of which have to be allowed.

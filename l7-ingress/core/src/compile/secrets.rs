@@ -10,6 +10,7 @@ use super::names::Map;
 use super::users::{IngressId, Users};
 use crate::authorities::{Authorities, AuthoritiesError};
 use crate::certificate::{Certificate, CertificateError};
+use crate::passwords::{PasswordError, Passwords};
 use crate::secret::{CERTIFICATE, KEY, SecretData, Use};
 
 /// The Secrets of the cluster.
@@ -29,6 +30,8 @@ struct Secret {
     fingerprint: u64,
     certificate: View<Certificate, CertificateError>,
     authorities: View<Authorities, AuthoritiesError>,
+    password_file: View<Passwords, PasswordError>,
+    password_map: View<Passwords, PasswordError>,
 }
 
 /// A Secret as one use sees it.
@@ -89,6 +92,7 @@ impl Secret {
     fn read(&mut self, name: &ObjectName) {
         let (certificate, authorities) =
             (self.wants(Use::Certificate), self.wants(Use::Authorities));
+        let (file, map) = (self.wants(Use::PasswordFile), self.wants(Use::PasswordMap));
         let Some(data) = &mut self.data else {
             return;
         };
@@ -101,12 +105,20 @@ impl Secret {
         if authorities {
             self.authorities.read(|| Authorities::read(data));
         }
+        if file {
+            self.password_file.read(|| Passwords::read_file(data));
+        }
+        if map {
+            self.password_map.read(|| Ok(Passwords::read_map(data)));
+        }
     }
 
     /// Takes the parsed versions for old ones.
     fn outdate(&mut self) {
         self.certificate.latest = None;
         self.authorities.latest = None;
+        self.password_file = View::default();
+        self.password_map = View::default();
     }
 }
 
@@ -179,6 +191,20 @@ impl Secrets {
     ) -> Lookup<'_, Authorities, AuthoritiesError> {
         let secret = self.0.get(name);
         secret.map_or(Lookup::Absent(None), |secret| secret.authorities.lookup())
+    }
+
+    /// Users and their passwords, for whoever is a user as this. There is no last good version: whoever was taken
+    /// off the list has to stay out.
+    pub(crate) fn passwords(
+        &self,
+        name: &ObjectName,
+        wanted: Use,
+    ) -> Lookup<'_, Passwords, PasswordError> {
+        let secret = self.0.get(name);
+        secret.map_or(Lookup::Absent(None), |secret| match wanted {
+            Use::PasswordMap => secret.password_map.lookup(),
+            _ => secret.password_file.lookup(),
+        })
     }
 
     /// The certificates in use, in no order that means anything.
