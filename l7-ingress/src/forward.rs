@@ -200,6 +200,13 @@ async fn route<'h>(
     if !route.stages.is_empty() {
         admit::admit(worker, route, &facts, record).await?;
     }
+    let route = match &route.canary {
+        Some(canary) if canary.takes(route, &head.headers, |below| fastrand::u32(..below)) => {
+            &canary.route
+        }
+        _ => route,
+    };
+    record.route = Some(Arc::clone(route));
     let rewritten =
         filter::rewrite(route, &facts).map_err(|answer| Reply::Filtered(Box::new(answer)))?;
     let told = Told {

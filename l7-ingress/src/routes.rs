@@ -17,6 +17,9 @@ struct Shown<'r> {
     ingress: String,
     field: &'r str,
     service: String,
+    /// The Service of its canary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<String>,
     port: String,
     protocol: String,
     https_redirect: Option<u16>,
@@ -53,6 +56,10 @@ fn show(route: &Route) -> Shown<'_> {
         ingress: route.ingress.to_string(),
         field: &route.field,
         service: route.backend.service.to_string(),
+        canary: route
+            .canary
+            .as_ref()
+            .map(|canary| canary.route.backend.service.to_string()),
         port: route.backend.port.to_string(),
         protocol: format!("{:?}", route.backend.manner.protocol),
         https_redirect: route.https_redirect.map(|status| status.as_u16()),

@@ -2,6 +2,7 @@
 
 mod access;
 mod auth;
+mod canary;
 mod catalogue;
 mod cors;
 mod limit;
@@ -20,6 +21,7 @@ pub(crate) use self::auth::BasicWish;
 use self::reader::Reader;
 use crate::filter::Policy;
 use crate::secret::Use;
+use crate::upstream::Canary;
 use crate::{BackendProtocol, Balance, Settings};
 
 pub(crate) use access::networks;
@@ -40,6 +42,8 @@ pub(crate) struct Annotations {
     pub(crate) service_upstream: bool,
     pub(crate) ssl_redirect: Option<bool>,
     pub(crate) force_ssl_redirect: Option<bool>,
+    /// Whether it only offers another backend for paths of another Ingress.
+    pub(crate) canary: Option<Canary>,
     /// Whether paths are regular expressions, without being rewritten.
     pub(crate) use_regex: bool,
     /// Where `/` of the host is sent to.
@@ -106,6 +110,11 @@ impl Annotations {
         policy.denied |= reader.denies();
         if policy != *settings.policy {
             values.policy = Arc::new(policy);
+        }
+        values.canary = canary::read(&mut reader);
+        if values.canary.is_some() {
+            values.from_to_www = false;
+            values.aliases = Box::default();
         }
         reader.note_names();
         values.secrets = reader.secrets.into();

@@ -9,6 +9,7 @@
 //! one thing: what is refused keeps its last good version.
 
 mod accept;
+mod canaries;
 mod configs;
 mod host;
 mod ingresses;
@@ -400,15 +401,15 @@ impl Compiler {
 
     /// Compiles one host pattern; returns whether its certificates may have changed.
     fn compile_host(&mut self, pattern: &Arc<str>) -> bool {
-        let ingresses = mates::of(&self.hosts, &self.ingresses, pattern);
+        let speakers = mates::of(&self.hosts, &self.ingresses, pattern);
         let catch_all = self.catch_alls.values().next();
         let catch_all = catch_all.and_then(|id| self.ingresses.serving(*id));
         let subject = Subject {
-            mate: mates::mate(&self.hosts, &self.ingresses, (pattern, &ingresses)),
+            mate: mates::mate(&self.hosts, &self.ingresses, (pattern, &speakers.mains)),
             pattern,
-            ingresses,
+            speakers,
         };
-        let compiled = (!subject.ingresses.is_empty() || pattern.is_empty()).then(|| {
+        let compiled = (!subject.speakers.is_empty() || pattern.is_empty()).then(|| {
             let scope = Scope {
                 settings: &self.settings,
                 not_found: &self.not_found,
@@ -431,6 +432,9 @@ impl Compiler {
         let old = self.table.set(pattern, host);
         for route in old.iter().flat_map(|old| Host::routes(old)) {
             self.services.release(&route.backend);
+            if let Some(canary) = &route.canary {
+                self.services.release(&canary.route.backend);
+            }
             if let Some(errors) = &route.errors {
                 self.services.release(errors);
             }

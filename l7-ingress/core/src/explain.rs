@@ -86,6 +86,15 @@ pub enum Step {
     Rewrite(String),
     /// A filter that depends on more than the request; it is taken to let it in.
     Assumed(Stage),
+    /// A canary Ingress has a share in the path.
+    Canary {
+        /// Where it leads to.
+        backend: Arc<Backend>,
+        /// Whether the request says that it goes there; `None` if that is left to chance.
+        told: Option<bool>,
+        /// So many of so many of those go there.
+        share: (u32, u32),
+    },
     /// The Service that the chosen route leads to.
     Backend {
         /// It, and what is spoken to it.
@@ -178,7 +187,8 @@ pub fn explain(compiler: &Compiler, query: &Query<'_>) -> Explanation {
         Some(Filtered::Answered(stage, answer)) => Answer::Filter(stage, answer),
         Some(Filtered::Passed(rewritten)) => {
             steps.extend(rewritten.map(|rewritten| Step::Rewrite(rewritten.target)));
-            answer(compiler, route.as_ref(), &mut steps)
+            let taken = route.map(|route| canary(query, route, &mut steps));
+            answer(compiler, taken.as_ref(), &mut steps)
         }
         Some(Filtered::NotRewritten(status)) => Answer::Status {
             code: status.as_u16(),
@@ -354,6 +364,23 @@ fn filtered_by(
     match filter::rewrite(route, &facts) {
         Ok(rewritten) => Filtered::Passed(rewritten),
         Err(answer) => Filtered::NotRewritten(answer.status),
+    }
+}
+
+/// The route that the request takes, with its canary in mind; one that is left to chance takes the main one.
+fn canary(query: &Query<'_>, route: Arc<Route>, steps: &mut Vec<Step>) -> Arc<Route> {
+    let Some(beside) = &route.canary else {
+        return route;
+    };
+    let told = beside.told(&route, &query.head.headers);
+    steps.push(Step::Canary {
+        backend: Arc::clone(&beside.route.backend),
+        told,
+        share: (beside.canary.weight, beside.canary.total),
+    });
+    match told {
+        Some(true) => Arc::clone(&beside.route),
+        _ => route,
     }
 }
 

@@ -17,6 +17,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::filter::{Moved, Pattern, Policy, Rewrite, Stages};
 use crate::global::Global;
+use crate::upstream::Alternative;
 
 pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, Resolution};
 pub(crate) use host::{Host, wildcard_of};
@@ -132,7 +133,7 @@ impl std::fmt::Display for PathType {
 }
 
 /// One path of one Ingress, ready to be followed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// The Ingress it was written in; empty for the controller's own default backend on a host that no Ingress
     /// names.
@@ -150,6 +151,8 @@ pub struct Route {
     pub pattern: Option<Arc<Pattern>>,
     /// Where requests go.
     pub backend: Arc<Backend>,
+    /// Where some of them go instead.
+    pub canary: Option<Box<Alternative>>,
     /// What answers in its place where that is asked for.
     pub errors: Option<Arc<Backend>>,
     /// Whether plain HTTP is sent to HTTPS, and with which status.

@@ -1,6 +1,7 @@
 //! How the endpoints of a route are chosen, spoken to and tried again: what an Ingress asks for, ready to run.
 
 mod affinity;
+mod canary;
 mod errors;
 mod expression;
 mod rendezvous;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::filter::Facts;
 
 pub use affinity::{Affinity, CanaryBehavior, Mode, SameSite, Setting};
+pub use canary::{Alternative, Canary, Wanted};
 pub use errors::Errors;
 pub use expression::{Expression, UnknownVariable};
 pub use rendezvous::{Key, Number, weight};

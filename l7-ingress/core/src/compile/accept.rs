@@ -147,6 +147,14 @@ pub(crate) fn accept(
         .default_backend
         .as_ref()
         .and_then(|backend| check.backend(backend, || "spec.defaultBackend".to_owned()));
+    if default_backend.is_some() && annotations.canary.is_some() {
+        let what = "a canary stands beside paths alone; the default backend is left out";
+        check.warning(
+            "spec.defaultBackend".to_owned(),
+            "Unsupported",
+            what.to_owned(),
+        );
+    }
     let rules = check.rules(ingress, &annotations);
     let mates = check.mates(&rules, &annotations);
     let tls = check.tls(ingress);

@@ -9,7 +9,7 @@ use model::{Kind, ObjectName, ObjectRef, PortRef, Problem, Severity};
 
 use super::accept::{Accepted, AcceptedPath, ServicePort};
 use super::configs::Configs;
-use super::mates::{Mate, MateKind};
+use super::mates::{Mate, MateKind, Speakers};
 use super::names::Names;
 use super::secrets::{Lookup, Secrets};
 use super::services::{Services, Unreachable, Wish};
@@ -48,17 +48,16 @@ pub(super) struct Scope<'c> {
 /// A host pattern, and where what is served for it is written.
 pub(super) struct Subject<'i> {
     pub(super) pattern: &'i Arc<str>,
-    /// The Ingresses that speak of the pattern, oldest first.
-    pub(super) ingresses: Vec<&'i Arc<Accepted>>,
+    pub(super) speakers: Speakers<'i>,
     /// The host that it is another name of.
     pub(super) mate: Option<Mate<'i>>,
 }
 
 /// What one host has of all its Ingresses.
-struct Rules<'i> {
+pub(super) struct Rules<'i> {
     /// The host whose rules they are.
-    host: &'i Arc<str>,
-    ingresses: &'i [&'i Arc<Accepted>],
+    pub(super) host: &'i Arc<str>,
+    pub(super) ingresses: &'i [&'i Arc<Accepted>],
     /// Whether there is a `tls` entry.
     has_tls: bool,
 }
@@ -81,10 +80,11 @@ impl Scope<'_> {
         {
             return self.moved(subject, main, chosen);
         }
-        let (host, ingresses) = match &subject.mate {
-            Some(mate) => (mate.main, &mate.ingresses),
-            None => (subject.pattern, &subject.ingresses),
+        let (host, speakers) = match &subject.mate {
+            Some(mate) => (mate.main, &mate.speakers),
+            None => (subject.pattern, &subject.speakers),
         };
+        let ingresses = &speakers.mains;
         let rules = Rules {
             host,
             ingresses,
@@ -93,6 +93,9 @@ impl Scope<'_> {
         let owner = ingresses.iter().find(|ingress| serves(ingress, host));
         let owner = owner.copied();
         let mut routes = self.routes(&rules);
+        for canary in &speakers.canaries {
+            self.canary(&rules, canary, &mut routes);
+        }
         if self.settings.trailing_slash_redirect {
             self.slashes(&mut routes);
         }
@@ -153,6 +156,7 @@ impl Scope<'_> {
                         path_type: path.path_type,
                         pattern,
                         backend,
+                        canary: None,
                         https_redirect: self.redirect(ingress, &path.path, rules.has_tls),
                         app_root: ingress.annotations.app_root.clone(),
                         moved: None,
@@ -223,9 +227,9 @@ impl Scope<'_> {
     }
 
     fn certificates(&mut self, subject: &Subject<'_>) -> tls::Chosen {
-        let mut chosen = tls::choose(self, subject.pattern, &subject.ingresses);
+        let mut chosen = tls::choose(self, subject.pattern, &subject.speakers.mains);
         if let Some(mate) = subject.mate.as_ref().filter(|_| !chosen.has_entry) {
-            chosen = tls::choose(self, mate.main, &mate.ingresses);
+            chosen = tls::choose(self, mate.main, &mate.speakers.mains);
             let good = |certificate: &Arc<Certificate>| certificate.covers(subject.pattern);
             chosen.certificates.retain(good);
         }
@@ -237,7 +241,7 @@ impl Scope<'_> {
         let status = self.settings.https_redirect_code;
         let backend = Arc::clone(self.not_found);
         let nothing = Arc::new(Policy::default());
-        let owner = subject.ingresses.first();
+        let owner = subject.speakers.mains.first();
         let nobody = ObjectName::new("", "");
         let owner = owner.map_or(&nobody, |owner| &owner.name);
         let mut route = self.fallback(main, (owner, ""), backend, (None, Some(&nothing)));
@@ -313,6 +317,7 @@ impl Scope<'_> {
             path_type: PathType::Prefix,
             pattern: None,
             backend,
+            canary: None,
             https_redirect,
             app_root: None,
             moved: None,
@@ -444,6 +449,16 @@ impl Scope<'_> {
     }
 
     fn backend(&mut self, ingress: &Accepted, backend: &ServicePort, field: &str) -> Arc<Backend> {
+        self.backend_of(ingress, ingress, (backend, field))
+    }
+
+    /// The backend that `ingress` names, spoken to as `main` says.
+    pub(super) fn backend_of(
+        &mut self,
+        ingress: &Accepted,
+        main: &Accepted,
+        (backend, field): (&ServicePort, &str),
+    ) -> Arc<Backend> {
         let service = ObjectName {
             namespace: Arc::clone(&ingress.name.namespace),
             name: Arc::clone(&backend.service),
@@ -451,9 +466,9 @@ impl Scope<'_> {
         let annotations = &ingress.annotations;
         let wish = Wish {
             port: Some(&backend.port),
-            protocol: annotations.backend_protocol,
+            protocol: main.annotations.backend_protocol,
             manner: Manner {
-                follows_scheme: annotations.follows_scheme,
+                follows_scheme: main.annotations.follows_scheme,
                 is_service: annotations.service_upstream,
                 balance: annotations.balance.unwrap_or(self.settings.balance),
                 ..Manner::default()

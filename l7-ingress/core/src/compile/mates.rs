@@ -9,12 +9,26 @@ use super::ingresses::{Ingresses, precedence};
 use super::names::Map;
 use super::users::Users;
 
+/// The Ingresses that speak of a host pattern, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Speakers<'i> {
+    /// Those that have something to say.
+    pub(super) mains: Vec<&'i Arc<Accepted>>,
+    /// Those that only offer other backends for what the former say.
+    pub(super) canaries: Vec<&'i Arc<Accepted>>,
+}
+
+impl Speakers<'_> {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.mains.is_empty() && self.canaries.is_empty()
+    }
+}
+
 /// The host that a pattern is another name of.
 #[derive(Debug)]
 pub(super) struct Mate<'i> {
     pub(super) main: &'i Arc<str>,
-    /// The Ingresses that speak of it, oldest first.
-    pub(super) ingresses: Vec<&'i Arc<Accepted>>,
+    pub(super) speakers: Speakers<'i>,
     pub(super) kind: MateKind,
     /// Whose annotation it is.
     owner: &'i Arc<Accepted>,
@@ -40,19 +54,22 @@ pub(super) fn other_form(host: &str) -> Option<String> {
     })
 }
 
-/// The Ingresses that speak of `pattern`, oldest first.
+/// The Ingresses that speak of `pattern`.
 pub(super) fn of<'c>(
     hosts: &Map<Arc<str>, Users>,
     ingresses: &'c Ingresses,
     pattern: &str,
-) -> Vec<&'c Arc<Accepted>> {
+) -> Speakers<'c> {
     let users = hosts.get(pattern).into_iter();
     let mut found: Vec<&Arc<Accepted>> = users
         .flat_map(Users::iter)
         .filter_map(|id| ingresses.serving(id))
         .collect();
     found.sort_unstable_by(|a, b| precedence((a.created, &a.name), (b.created, &b.name)));
-    found
+    let (canaries, mains) = found
+        .into_iter()
+        .partition(|ingress| ingress.annotations.canary.is_some());
+    Speakers { mains, canaries }
 }
 
 /// The host that `pattern` is another name of, if it is none of its own. `own` are the Ingresses that speak of it.
@@ -66,7 +83,7 @@ pub(super) fn mate<'c>(
     }
     let found = |owner: &'c Arc<Accepted>, main: &'c Arc<str>, kind| Mate {
         main,
-        ingresses: of(hosts, ingresses, main),
+        speakers: of(hosts, ingresses, main),
         kind,
         owner,
     };
@@ -74,7 +91,7 @@ pub(super) fn mate<'c>(
         for rule in &owner.rules {
             let mate = found(owner, &rule.host, MateKind::Alias);
             // Of the Ingresses of a host, the first one that has aliases decides.
-            let mut deciding = mate.ingresses.iter().filter(|ingress| {
+            let mut deciding = mate.speakers.mains.iter().filter(|ingress| {
                 serves(ingress, &rule.host) && !ingress.annotations.aliases.is_empty()
             });
             if deciding
@@ -116,14 +133,19 @@ impl Scope<'_> {
             Some(mate) if mate.kind == MateKind::Alias => Some(&mate.owner.name),
             _ => None,
         };
-        for ingress in &subject.ingresses {
+        for ingress in &subject.speakers.mains {
             if winner == Some(&ingress.name) || !aliases(ingress, subject.pattern) {
                 continue;
             }
             let pattern = subject.pattern;
             let message = match winner {
                 Some(winner) => format!("{pattern} is already an alias of Ingress {winner}"),
-                None if subject.ingresses.iter().any(|other| serves(other, pattern)) => {
+                None if subject
+                    .speakers
+                    .mains
+                    .iter()
+                    .any(|other| serves(other, pattern)) =>
+                {
                     format!("{pattern} is a host of its own, whose rules answer")
                 }
                 None => format!("another Ingress of the same host has aliases, {pattern} is none"),

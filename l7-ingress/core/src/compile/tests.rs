@@ -1,6 +1,7 @@
 //! Objects in, answers out.
 
 mod accept;
+mod canaries;
 mod classes;
 mod configmap;
 mod conformance;

@@ -55,6 +55,19 @@ impl fmt::Display for Step {
             }
             Self::Rewrite(target) => write!(f, "rewrite      to {target}"),
             Self::Assumed(stage) => write!(f, "filter       {stage}: taken to let it in"),
+            Self::Canary {
+                backend,
+                told,
+                share: (weight, total),
+            } => {
+                let (service, port) = (&backend.service, &backend.port);
+                write!(f, "canary       Service {service}:{port}: ")?;
+                match told {
+                    Some(true) => f.write_str("the request is for it"),
+                    Some(false) => f.write_str("the request is not for it"),
+                    None => write!(f, "gets {weight} of {total} such requests"),
+                }
+            }
             Self::Backend { backend, endpoints } => {
                 write!(
                     f,

@@ -17,8 +17,8 @@ const MAX_NESTING: u32 = 50;
 /// Bytes of a rewritten path.
 const MAX_PATH: usize = 32 * 1024;
 
-/// A path of a host whose paths are regular expressions: `^PATH`, whatever the case of its letters, and whatever
-/// follows the match.
+/// A regular expression. As a path of a host whose paths are such: `^PATH`, whatever the case of its letters, and
+/// whatever follows the match.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
@@ -37,8 +37,20 @@ impl Pattern {
         compile(&format!("^{path}"), true).map(Self)
     }
 
+    /// One that is no path: as it is written.
+    ///
+    /// # Errors
+    /// Why it cannot be matched, in words.
+    pub(crate) fn anywhere(pattern: &str) -> Result<Self, String> {
+        compile(pattern, false).map(Self)
+    }
+
     pub(crate) fn matches(&self, path: &str) -> bool {
-        self.0.is_match(path.as_bytes())
+        self.is_found_in(path.as_bytes())
+    }
+
+    pub(crate) fn is_found_in(&self, value: &[u8]) -> bool {
+        self.0.is_match(value)
     }
 }
 
