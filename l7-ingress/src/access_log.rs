@@ -192,7 +192,13 @@ impl Entry<'_> {
         out.push_str("\" \"");
         escape_value(out, line.user_agent.as_ref());
         write!(out, "\" {} ", record.request_bytes.get()).expect(INFALLIBLE);
-        write!(out, "{:.3} [{upstream}] [] ", self.total.as_secs_f64()).expect(INFALLIBLE);
+        write!(
+            out,
+            "{:.3} [{upstream}] [{}] ",
+            self.total.as_secs_f64(),
+            record.alternative()
+        )
+        .expect(INFALLIBLE);
         self.each_attempt(out, |out, attempt, _| out.push_str(&attempt.peer.name));
         out.push(' ');
         self.each_attempt(out, |out, _, last| {
@@ -280,6 +286,9 @@ impl Entry<'_> {
             json_text(out, "ingress", &route.ingress.name);
             json_text(out, "service", &route.backend.service.name);
             json_text(out, "upstream", &route.backend.upstream_name);
+            if record.canary {
+                json_text(out, "alternative_upstream", record.alternative());
+            }
         }
         out.push_str(",\"attempts\":[");
         for (index, attempt) in record.attempts.iter().enumerate() {

@@ -20,7 +20,7 @@ use hyper::upgrade::OnUpgrade;
 use l7_ingress_core::filter::{self, Asked, Facts, Rewritten};
 use l7_ingress_core::forwarded::Forwarded;
 use l7_ingress_core::global::{Global, Patience};
-use l7_ingress_core::upstream::Condition;
+use l7_ingress_core::upstream::{Condition, Destination};
 use l7_ingress_core::{Resolution, Route, Table, host, path};
 use tokio::time::Instant;
 
@@ -200,17 +200,12 @@ async fn route<'h>(
     if !route.stages.is_empty() {
         admit::admit(worker, route, &facts, record).await?;
     }
-    let route = match &route.canary {
-        Some(canary) if canary.takes(route, &head.headers, |below| fastrand::u32(..below)) => {
-            &canary.route
-        }
-        _ => route,
-    };
-    record.route = Some(Arc::clone(route));
     let rewritten =
         filter::rewrite(route, &facts).map_err(|answer| Reply::Filtered(Box::new(answer)))?;
+    record.canary = route.takes_canary(&head.headers, |below| fastrand::u32(..below));
     let told = Told {
-        session: Session::new(&route.policy.upstream, &facts),
+        session: Session::new(&route.destination(record.canary), &facts),
+        canary: record.canary,
         host: authority,
         fields: extra_fields(table.global(), &facts),
         rewritten,
@@ -269,6 +264,8 @@ struct Told<'r> {
     /// Fields that replace all others of their names; an empty value alone takes them away.
     fields: Vec<(HeaderName, HeaderValue)>,
     forwarded: Forwarded<'r>,
+    /// Whether it is the canary's.
+    canary: bool,
     session: Session,
 }
 
@@ -292,6 +289,11 @@ impl Job<'_> {
             true => Err(Reply::BodyTooLong),
             false => Ok(()),
         }
+    }
+
+    /// Where it goes.
+    fn destination(&self) -> Destination<'_> {
+        self.route.destination(self.told.canary)
     }
 
     /// How long an endpoint may take.
@@ -343,7 +345,8 @@ impl Job<'_> {
         record: &mut Record,
     ) -> Result<(Answer, Option<HeaderValue>), Reply> {
         let stand_in = self.stand_in();
-        let backend = stand_in.unwrap_or(&self.route.backend);
+        let destination = self.destination();
+        let backend = stand_in.unwrap_or(destination.backend);
         let group = self.worker.upstreams.group(
             backend,
             backend.protocol(record.client.tls),
@@ -390,7 +393,7 @@ impl Job<'_> {
                     }
                 }
             }
-            if let Some(affinity) = &self.route.policy.upstream.affinity {
+            if let Some(affinity) = destination.affinity {
                 session.failed(affinity, &group, tries.tried());
             }
             self.worker.metrics.retries.add(1);
@@ -426,7 +429,7 @@ impl Job<'_> {
     }
 
     fn no_endpoint(&self) -> Reply {
-        match self.route.backend.endpoints().resolution {
+        match self.destination().backend.endpoints().resolution {
             Resolution::Slices | Resolution::Missing => Reply::NoEndpoint,
             Resolution::Dns { .. } => Reply::BadGateway,
             Resolution::NotFound => Reply::NotFound,

@@ -146,9 +146,12 @@ const LABELS: [&str; 8] = [
     "status",
 ];
 
-fn labels(route: &Route, method: &str, status: u16) -> Labels {
+fn labels(route: &Route, (method, status, canary): (&str, u16, bool)) -> Labels {
+    let canary = route.canary.as_ref().filter(|_| canary);
     [
-        "".into(),
+        canary
+            .map_or("", |canary| &canary.backend.upstream_name)
+            .into(),
         (&*route.host).into(),
         (&*route.ingress.name).into(),
         method.into(),
@@ -189,9 +192,9 @@ pub(crate) struct WorkerMetrics {
 
 impl WorkerMetrics {
     /// The series of a request that `route` answered.
-    pub(crate) fn series(&self, route: &Route, method: &str, status: u16) -> Arc<Series> {
+    pub(crate) fn series(&self, route: &Route, request: (&str, u16, bool)) -> Arc<Series> {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(series.entry(labels(route, method, status)).or_default())
+        Arc::clone(series.entry(labels(route, request)).or_default())
     }
 
     fn forget(&self, gone: &BTreeSet<ObjectName>) {

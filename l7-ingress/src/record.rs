@@ -31,6 +31,8 @@ pub(crate) struct Record {
     pub(crate) method: Method,
     pub(crate) status: u16,
     pub(crate) route: Option<Arc<Route>>,
+    /// Whether it went to the route's canary.
+    pub(crate) canary: bool,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) request_bytes: Rc<Cell<u64>>,
     pub(crate) response_bytes: u64,
@@ -111,6 +113,13 @@ fn fields(names: &[HeaderName], headers: &HeaderMap) -> Box<[Option<HeaderValue>
 }
 
 impl Record {
+    /// The canary that it went to, as ingress-nginx names it.
+    pub(crate) fn alternative(&self) -> &str {
+        let route = self.route.as_ref().filter(|_| self.canary);
+        let canary = route.and_then(|route| route.canary.as_ref());
+        canary.map_or("", |canary| &canary.backend.upstream_name)
+    }
+
     /// Begins the record of a request.
     pub(crate) fn begin(
         worker: &Rc<Worker>,
@@ -127,6 +136,7 @@ impl Record {
             method: head.method.clone(),
             status: CLIENT_CLOSED,
             route: None,
+            canary: false,
             attempts: Vec::new(),
             request_bytes: Rc::default(),
             response_bytes: 0,
@@ -161,7 +171,8 @@ impl Record {
         self.client.end(now);
         if let Some(route) = &self.route {
             let sample = self.sample(now);
-            self.worker.count(route, &self.method, self.status, &sample);
+            let told = (&self.method, self.status, self.canary);
+            self.worker.count(route, told, &sample);
         }
         if self.line.is_some() {
             self.worker.log.write(self, now);

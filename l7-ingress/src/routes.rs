@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use daemon::{AdminResponse, Process};
 use http::header::{CONTENT_TYPE, HeaderValue};
-use l7_ingress_core::{PathType, Resolution, Route, Table};
+use l7_ingress_core::upstream::Canary;
+use l7_ingress_core::{EndpointSet, PathType, Resolution, Route, Table};
 use serde::Serialize;
 
 /// One route, for people.
@@ -17,13 +18,23 @@ struct Shown<'r> {
     ingress: String,
     field: &'r str,
     service: String,
-    /// The Service of its canary.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    canary: Option<String>,
     port: String,
     protocol: String,
+    canary: Option<ShownCanary<'r>>,
     https_redirect: Option<u16>,
     resolution: &'static str,
+    endpoints: Vec<String>,
+}
+
+/// Its canary.
+#[derive(Serialize)]
+struct ShownCanary<'r> {
+    ingress: String,
+    field: &'r str,
+    service: String,
+    port: String,
+    weight: u32,
+    weight_total: u32,
     endpoints: Vec<String>,
 }
 
@@ -56,12 +67,9 @@ fn show(route: &Route) -> Shown<'_> {
         ingress: route.ingress.to_string(),
         field: &route.field,
         service: route.backend.service.to_string(),
-        canary: route
-            .canary
-            .as_ref()
-            .map(|canary| canary.route.backend.service.to_string()),
         port: route.backend.port.to_string(),
         protocol: format!("{:?}", route.backend.manner.protocol),
+        canary: route.canary.as_deref().map(show_canary),
         https_redirect: route.https_redirect.map(|status| status.as_u16()),
         resolution: match endpoints.resolution {
             Resolution::Slices => "EndpointSlices",
@@ -69,10 +77,24 @@ fn show(route: &Route) -> Shown<'_> {
             Resolution::Missing => "missing",
             Resolution::NotFound => "none",
         },
-        endpoints: endpoints
-            .addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        endpoints: addresses(&endpoints),
     }
+}
+
+fn show_canary(canary: &Canary) -> ShownCanary<'_> {
+    let share = canary.rules.share();
+    ShownCanary {
+        ingress: canary.ingress.to_string(),
+        field: &canary.field,
+        service: canary.backend.service.to_string(),
+        port: canary.backend.port.to_string(),
+        weight: share.weight,
+        weight_total: share.total,
+        endpoints: addresses(&canary.backend.endpoints()),
+    }
+}
+
+fn addresses(endpoints: &EndpointSet) -> Vec<String> {
+    let addresses = endpoints.addresses.iter();
+    addresses.map(ToString::to_string).collect()
 }

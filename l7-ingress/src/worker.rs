@@ -58,7 +58,8 @@ pub(crate) struct Seed {
 }
 
 /// Series by the route's address: routes of replaced tables are swept out.
-type SeriesCache = HashMap<(*const Route, Method, u16), (Arc<Route>, Arc<Series>), RandomState>;
+type SeriesCache =
+    HashMap<(*const Route, Method, u16, bool), (Arc<Route>, Arc<Series>), RandomState>;
 
 /// A worker's own state.
 pub(crate) struct Worker {
@@ -150,11 +151,18 @@ impl Worker {
     }
 
     /// Adds a request to its series.
-    pub(crate) fn count(&self, route: &Arc<Route>, method: &Method, status: u16, sample: &Sample) {
+    pub(crate) fn count(
+        &self,
+        route: &Arc<Route>,
+        (method, status, canary): (&Method, u16, bool),
+        sample: &Sample,
+    ) {
         let mut cache = self.series.borrow_mut();
-        let key = (Arc::as_ptr(route), method.clone(), status);
+        let key = (Arc::as_ptr(route), method.clone(), status, canary);
         let (_, series) = cache.entry(key).or_insert_with(|| {
-            let series = self.metrics.series(route, known_method(method), status);
+            let series = self
+                .metrics
+                .series(route, (known_method(method), status, canary));
             (Arc::clone(route), series)
         });
         series.add(sample);

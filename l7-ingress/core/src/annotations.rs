@@ -21,7 +21,7 @@ pub(crate) use self::auth::BasicWish;
 use self::reader::Reader;
 use crate::filter::Policy;
 use crate::secret::Use;
-use crate::upstream::Canary;
+use crate::upstream::CanaryRules;
 use crate::{BackendProtocol, Balance, Settings};
 
 pub(crate) use access::networks;
@@ -42,8 +42,6 @@ pub(crate) struct Annotations {
     pub(crate) service_upstream: bool,
     pub(crate) ssl_redirect: Option<bool>,
     pub(crate) force_ssl_redirect: Option<bool>,
-    /// Whether it only offers another backend for paths of another Ingress.
-    pub(crate) canary: Option<Canary>,
     /// Whether paths are regular expressions, without being rewritten.
     pub(crate) use_regex: bool,
     /// Where `/` of the host is sent to.
@@ -58,6 +56,8 @@ pub(crate) struct Annotations {
     pub(crate) basic: Option<BasicWish>,
     /// The Secrets that they name, and what for.
     pub(crate) secrets: Box<[(ObjectName, Use)]>,
+    /// Which requests of another Ingress it takes; then it has none of its own.
+    pub(crate) canary: Option<Arc<CanaryRules>>,
     pub(crate) policy: Arc<Policy>,
 }
 
@@ -106,15 +106,11 @@ impl Annotations {
         values.aliases = redirect::aliases(&mut reader);
         values.custom_headers = custom_headers(&mut reader);
         values.basic = auth::basic(&mut reader);
+        values.canary = canary::read(&mut reader).map(Arc::new);
         let mut policy = policy(&mut reader, settings);
         policy.denied |= reader.denies();
         if policy != *settings.policy {
             values.policy = Arc::new(policy);
-        }
-        values.canary = canary::read(&mut reader);
-        if values.canary.is_some() {
-            values.from_to_www = false;
-            values.aliases = Box::default();
         }
         reader.note_names();
         values.secrets = reader.secrets.into();

@@ -9,7 +9,7 @@
 //! one thing: what is refused keeps its last good version.
 
 mod accept;
-mod canaries;
+mod canary;
 mod configs;
 mod host;
 mod ingresses;
@@ -401,42 +401,39 @@ impl Compiler {
 
     /// Compiles one host pattern; returns whether its certificates may have changed.
     fn compile_host(&mut self, pattern: &Arc<str>) -> bool {
-        let speakers = mates::of(&self.hosts, &self.ingresses, pattern);
+        let ingresses = mates::of(&self.hosts, &self.ingresses, pattern);
         let catch_all = self.catch_alls.values().next();
         let catch_all = catch_all.and_then(|id| self.ingresses.serving(*id));
+        let mate = mates::mate(&self.hosts, &self.ingresses, (pattern, &ingresses));
+        let ruling = mate.as_ref().map_or(pattern, |mate| mate.main);
         let subject = Subject {
-            mate: mates::mate(&self.hosts, &self.ingresses, (pattern, &speakers.mains)),
+            canaries: canary::of(&self.hosts, &self.ingresses, ruling),
+            mate,
             pattern,
-            speakers,
+            ingresses,
         };
-        let compiled = (!subject.speakers.is_empty() || pattern.is_empty()).then(|| {
-            let scope = Scope {
-                settings: &self.settings,
-                not_found: &self.not_found,
-                names: &mut self.names,
-                services: &mut self.services,
-                secrets: &self.secrets,
-                configs: &self.configs,
-                problems: Vec::new(),
-            };
-            scope.host(&subject, catch_all)
-        });
-        let (host, certificates, problems) = match compiled {
-            Some(Compiled {
-                host,
-                certificates,
-                problems,
-            }) => (Some(host), certificates, problems),
-            None => (None, Vec::new(), Vec::new()),
+        let scope = Scope {
+            settings: &self.settings,
+            not_found: &self.not_found,
+            names: &mut self.names,
+            services: &mut self.services,
+            secrets: &self.secrets,
+            configs: &self.configs,
+            problems: Vec::new(),
+        };
+        let is_known = !subject.ingresses.is_empty() || pattern.is_empty();
+        let (host, certificates, problems) = match is_known {
+            true => {
+                let compiled = scope.host(&subject, catch_all);
+                let Compiled { host, .. } = compiled;
+                (Some(host), compiled.certificates, compiled.problems)
+            }
+            false => (None, Vec::new(), scope.orphans(&subject)),
         };
         let old = self.table.set(pattern, host);
         for route in old.iter().flat_map(|old| Host::routes(old)) {
-            self.services.release(&route.backend);
-            if let Some(canary) = &route.canary {
-                self.services.release(&canary.route.backend);
-            }
-            if let Some(errors) = &route.errors {
-                self.services.release(errors);
+            for backend in route.backends() {
+                self.services.release(backend);
             }
         }
         if pattern.is_empty() {

@@ -16,6 +16,7 @@ use crate::compile::EndpointCounts;
 use crate::filter::{self, Facts, Rewritten, Stage};
 use crate::forwarded::{self, Client, Connection, Forwarded};
 use crate::table::Host;
+use crate::upstream::{Share, Turn};
 use crate::{Backend, Compiler, PathType, Resolution, Route, host, path};
 
 /// The request to explain.
@@ -86,14 +87,12 @@ pub enum Step {
     Rewrite(String),
     /// A filter that depends on more than the request; it is taken to let it in.
     Assumed(Stage),
-    /// A canary Ingress has a share in the path.
+    /// The chosen route has a canary.
     Canary {
-        /// Where it leads to.
-        backend: Arc<Backend>,
-        /// Whether the request says that it goes there; `None` if that is left to chance.
-        told: Option<bool>,
-        /// So many of so many of those go there.
-        share: (u32, u32),
+        /// The route.
+        route: Arc<Route>,
+        /// Whether the request is the canary's.
+        turn: Turn,
     },
     /// The Service that the chosen route leads to.
     Backend {
@@ -148,6 +147,13 @@ pub enum Answer {
     Filter(Stage, filter::Answer),
     /// The response of one of the backend's endpoints.
     Forward(Arc<Backend>),
+    /// The same of one of two backends, as chance has it.
+    Either {
+        /// Of most requests, or of fewer.
+        main: Arc<Backend>,
+        /// Of so many of so many requests.
+        canary: (Arc<Backend>, Share),
+    },
 }
 
 /// How many paths without a connection to the request are listed.
@@ -187,14 +193,13 @@ pub fn explain(compiler: &Compiler, query: &Query<'_>) -> Explanation {
         Some(Filtered::Answered(stage, answer)) => Answer::Filter(stage, answer),
         Some(Filtered::Passed(rewritten)) => {
             steps.extend(rewritten.map(|rewritten| Step::Rewrite(rewritten.target)));
-            let taken = route.map(|route| canary(query, route, &mut steps));
-            answer(compiler, taken.as_ref(), &mut steps)
+            answer(compiler, route.as_ref(), query.head, &mut steps)
         }
         Some(Filtered::NotRewritten(status)) => Answer::Status {
             code: status.as_u16(),
             reason: "the path would be rewritten to one that climbs, or is too long".to_owned(),
         },
-        None => answer(compiler, None, &mut steps),
+        None => answer(compiler, None, query.head, &mut steps),
     };
     Explanation { steps, answer }
 }
@@ -367,24 +372,12 @@ fn filtered_by(
     }
 }
 
-/// The route that the request takes, with its canary in mind; one that is left to chance takes the main one.
-fn canary(query: &Query<'_>, route: Arc<Route>, steps: &mut Vec<Step>) -> Arc<Route> {
-    let Some(beside) = &route.canary else {
-        return route;
-    };
-    let told = beside.told(&route, &query.head.headers);
-    steps.push(Step::Canary {
-        backend: Arc::clone(&beside.route.backend),
-        told,
-        share: (beside.canary.weight, beside.canary.total),
-    });
-    match told {
-        Some(true) => Arc::clone(&beside.route),
-        _ => route,
-    }
-}
-
-fn answer(compiler: &Compiler, route: Option<&Arc<Route>>, steps: &mut Vec<Step>) -> Answer {
+fn answer(
+    compiler: &Compiler,
+    route: Option<&Arc<Route>>,
+    head: &Parts,
+    steps: &mut Vec<Step>,
+) -> Answer {
     let status = |code, reason: &str| Answer::Status {
         code,
         reason: reason.to_owned(),
@@ -392,7 +385,20 @@ fn answer(compiler: &Compiler, route: Option<&Arc<Route>>, steps: &mut Vec<Step>
     let Some(route) = route else {
         return status(404, "no rule matches, and there is no default backend");
     };
-    let backend = &route.backend;
+    let turn = route
+        .canary
+        .as_ref()
+        .map(|canary| canary.turn(route, &head.headers));
+    if let Some(turn) = turn {
+        let route = Arc::clone(route);
+        steps.push(Step::Canary { route, turn });
+    }
+    let is_canary = match turn {
+        Some(Turn::Canary(_)) => true,
+        Some(Turn::Chance(share)) => share.weight == share.total,
+        _ => false,
+    };
+    let backend = route.destination(is_canary).backend;
     let endpoints = backend.endpoints();
     let none = endpoints.addresses.is_empty();
     if endpoints.resolution != Resolution::NotFound {
@@ -408,6 +414,12 @@ fn answer(compiler: &Compiler, route: Option<&Arc<Route>>, steps: &mut Vec<Step>
         ),
         Resolution::Missing => status(503, "the Service or its port does not exist or is refused"),
         Resolution::Slices if none => status(503, "no endpoint is ready"),
-        Resolution::Slices | Resolution::Dns { .. } => Answer::Forward(Arc::clone(backend)),
+        Resolution::Slices | Resolution::Dns { .. } => match turn {
+            Some(Turn::Chance(share)) if !is_canary && share.weight > 0 => Answer::Either {
+                main: Arc::clone(backend),
+                canary: (Arc::clone(route.destination(true).backend), share),
+            },
+            _ => Answer::Forward(Arc::clone(backend)),
+        },
     }
 }

@@ -34,8 +34,8 @@ pub use proxied::Proxied;
 pub(crate) use proxied::Replacement;
 pub use redirect::{Moved, Redirect};
 pub use response::{Asked, FieldList, respond, take};
-pub(crate) use rewrite::Template;
 pub use rewrite::{Pattern, Rewrite, Rewritten, rewrite};
+pub(crate) use rewrite::{Template, compile as compile_expression};
 
 /// What a route does besides passing requests on, as its Ingress asks for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -91,6 +91,8 @@ pub enum LogVariable {
     RequestId,
     /// `$proxy_upstream_name`
     UpstreamName,
+    /// `$proxy_alternative_upstream_name`
+    AlternativeName,
     /// `$upstream_addr`
     UpstreamAddr,
     /// `$upstream_status`
@@ -285,7 +287,7 @@ const KNOWN: [(&str, LogVariable); 61] = {
         ("req_id", RequestId),
         ("request_id", RequestId),
         ("proxy_upstream_name", UpstreamName),
-        ("proxy_alternative_upstream_name", Nothing),
+        ("proxy_alternative_upstream_name", AlternativeName),
         ("upstream_addr", UpstreamAddr),
         ("upstream_status", UpstreamStatus),
         ("upstream_response_time", UpstreamTime),

@@ -17,7 +17,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::filter::{Moved, Pattern, Policy, Rewrite, Stages};
 use crate::global::Global;
-use crate::upstream::Alternative;
+use crate::upstream::Canary;
 
 pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, Resolution};
 pub(crate) use host::{Host, wildcard_of};
@@ -133,7 +133,7 @@ impl std::fmt::Display for PathType {
 }
 
 /// One path of one Ingress, ready to be followed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Route {
     /// The Ingress it was written in; empty for the controller's own default backend on a host that no Ingress
     /// names.
@@ -152,7 +152,7 @@ pub struct Route {
     /// Where requests go.
     pub backend: Arc<Backend>,
     /// Where some of them go instead.
-    pub canary: Option<Box<Alternative>>,
+    pub canary: Option<Box<Canary>>,
     /// What answers in its place where that is asked for.
     pub errors: Option<Arc<Backend>>,
     /// Whether plain HTTP is sent to HTTPS, and with which status.
@@ -168,6 +168,15 @@ pub struct Route {
 }
 
 impl Route {
+    /// Every Service port that it may lead to.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        let canary = self.canary.iter().map(|canary| &canary.backend);
+        [&self.backend]
+            .into_iter()
+            .chain(canary)
+            .chain(&self.errors)
+    }
+
     /// What the path is rewritten to; a target that is the path itself rewrites nothing, as in ingress-nginx.
     pub(crate) fn rewrite(&self) -> Option<&Rewrite> {
         let rewrite = self.policy.rewrite.as_deref()?;

@@ -13,7 +13,8 @@ use std::time::Duration;
 use crate::filter::Facts;
 
 pub use affinity::{Affinity, CanaryBehavior, Mode, SameSite, Setting};
-pub use canary::{Alternative, Canary, Wanted};
+pub(crate) use canary::FieldTest;
+pub use canary::{Canary, CanaryRules, Decider, Destination, Share, Turn};
 pub use errors::Errors;
 pub use expression::{Expression, UnknownVariable};
 pub use rendezvous::{Key, Number, weight};
@@ -73,14 +74,14 @@ pub enum Choice {
     Endpoint(Number),
 }
 
-impl Upstream {
+impl Destination<'_> {
     /// Which endpoint a request wants. A session that has no key yet gets `random`.
     #[must_use]
     pub fn choose(&self, facts: &Facts<'_>, random: impl FnOnce() -> u64) -> Choice {
-        if let Some(affinity) = &self.affinity {
+        if let Some(affinity) = self.affinity {
             return affinity.choose(&facts.head.headers, random);
         }
-        let Some(hash) = &self.hash else {
+        let Some(hash) = self.hash else {
             return Choice::Any;
         };
         let key = hash.expression.key(facts);

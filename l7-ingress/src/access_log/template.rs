@@ -53,6 +53,7 @@ impl Entry<'_> {
             V::ServerPort => &client.port,
             V::RequestId => &line.request_id,
             V::Pipe => ".",
+            V::AlternativeName => record.alternative(),
             V::Transport => "TCP",
             V::Asked(place) => return field(out, line.asked.get(place)),
             V::Answered(place) => return field(out, line.answered.get(place)),

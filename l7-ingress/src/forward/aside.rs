@@ -69,6 +69,9 @@ impl Job<'_> {
     pub(super) fn stand_in(&self) -> Option<&Arc<Backend>> {
         let errors = self.route.errors.as_ref()?;
         let asked = self.errors()?.service.is_some();
+        if self.told.canary {
+            return None;
+        }
         let endpoints = self.route.backend.endpoints();
         let is_cluster = matches!(
             endpoints.resolution,

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use http::HeaderValue;
 use l7_ingress_core::filter::Facts;
-use l7_ingress_core::upstream::{Affinity, Choice, Mode, Setting, Upstream};
+use l7_ingress_core::upstream::{Affinity, Choice, Destination, Mode, Setting};
 
 use super::Job;
 use crate::upstream::{Group, Peer};
@@ -22,9 +22,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(upstream: &Upstream, facts: &Facts<'_>) -> Self {
+    pub(super) fn new(destination: &Destination<'_>, facts: &Facts<'_>) -> Self {
         let mut drawn = None;
-        let choice = upstream.choose(facts, || *drawn.insert(fastrand::u64(..)));
+        let choice = destination.choose(facts, || *drawn.insert(fastrand::u64(..)));
         Self { choice, drawn }
     }
 
@@ -52,7 +52,10 @@ impl Session {
 
     /// The cookie for a client that `peer` answered; none where it has the right one.
     pub(super) fn cookie(&self, job: &Job<'_>, group: &Group, peer: &Peer) -> Option<HeaderValue> {
-        let affinity = job.route.policy.upstream.affinity.as_deref()?;
+        let Destination {
+            affinity, backend, ..
+        } = job.destination();
+        let affinity = affinity?;
         let number = match (affinity.mode, self.choice) {
             (Mode::Balanced, _) => self.drawn?,
             (Mode::Persistent, Choice::Endpoint(number)) if group.find(number).is_some() => {
@@ -64,7 +67,7 @@ impl Session {
             headers: &job.head.headers,
             https: job.told.forwarded.scheme == "https",
             path: &job.route.path,
-            backend: &job.route.backend,
+            backend,
         };
         affinity.set(number, &setting, SystemTime::now())
     }

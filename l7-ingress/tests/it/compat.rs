@@ -49,10 +49,23 @@ struct Case {
     /// Whether the host has a certificate.
     #[serde(default)]
     tls: bool,
+    /// Another Ingress of the same host: its annotations and paths.
+    beside: Option<Beside>,
     /// More objects; `$HOST` stands for the case's host.
     #[serde(default)]
     objects: Vec<Value>,
     requests: Vec<Exchange>,
+}
+
+/// Another Ingress of a case's host.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Beside {
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    /// `Prefix / other` unless said otherwise.
+    #[serde(default)]
+    paths: Vec<String>,
 }
 
 /// A request and its answer.
@@ -61,6 +74,8 @@ struct Case {
 struct Exchange {
     /// `GET /target`, or `GET https:/target` for TLS.
     send: String,
+    /// How often, with the same answer; once unless said otherwise.
+    times: Option<usize>,
     /// The host, where it is not the case's.
     host: Option<String>,
     /// Fields of the request.
@@ -155,7 +170,7 @@ async fn run(table: &Table) -> Vec<(&str, String)> {
     let mut faults = Vec::new();
     for (number, case) in table.cases.iter().enumerate() {
         for exchange in &case.requests {
-            if let Err(fault) = exchange.check(&proxy, &host(number)).await {
+            if let Err(fault) = exchange.check_all(&proxy, &host(number)).await {
                 faults.push((&*case.name, format!("{}: {fault}", exchange.send)));
                 break;
             }
@@ -172,27 +187,18 @@ fn host(number: usize) -> String {
 impl Case {
     fn objects(&self, number: usize) -> Vec<Value> {
         let host = host(number);
-        let paths: Vec<_> = match self.paths.is_empty() {
-            true => vec![path("Prefix / echo")],
-            false => self.paths.iter().map(|text| path(text)).collect(),
-        };
-        let annotations: serde_json::Map<_, _> = self
-            .annotations
-            .iter()
-            .map(|(name, value)| {
-                let key = match name.contains('/') {
-                    true => name.clone(),
-                    false => format!("nginx.ingress.kubernetes.io/{name}"),
-                };
-                (key, value.replace("$HOST", &host).into())
-            })
-            .collect();
-        let mut ingress = json!({
-            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
-            "metadata": { "name": format!("case{number}"), "namespace": "default", "annotations": annotations },
-            "spec": { "rules": [{ "host": host, "http": { "paths": paths } }] },
-        });
+        let name = format!("case{number}");
+        let mut ingress = ingress(
+            (&name, &host),
+            &self.annotations,
+            (&self.paths, "Prefix / echo"),
+        );
         let mut objects = Vec::new();
+        if let Some(beside) = &self.beside {
+            let name = format!("beside{number}");
+            let paths = (&*beside.paths, "Prefix / other");
+            objects.push(self::ingress((&name, &host), &beside.annotations, paths));
+        }
         if self.tls {
             let name = format!("case{number}");
             objects.push(secret(&name, &Authority::issue(&[&host])));
@@ -207,6 +213,32 @@ impl Case {
     }
 }
 
+fn ingress(
+    (name, host): (&str, &str),
+    annotations: &BTreeMap<String, String>,
+    (paths, default): (&[String], &str),
+) -> Value {
+    let paths: Vec<_> = match paths.is_empty() {
+        true => vec![path(default)],
+        false => paths.iter().map(|text| path(text)).collect(),
+    };
+    let annotations: serde_json::Map<_, _> = annotations
+        .iter()
+        .map(|(name, value)| {
+            let key = match name.contains('/') {
+                true => name.clone(),
+                false => format!("nginx.ingress.kubernetes.io/{name}"),
+            };
+            (key, value.replace("$HOST", host).into())
+        })
+        .collect();
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": { "name": name, "namespace": "default", "annotations": annotations },
+        "spec": { "rules": [{ "host": host, "http": { "paths": paths } }] },
+    })
+}
+
 fn path(text: &str) -> Value {
     let [path_type, path, service] = text
         .split_whitespace()
@@ -218,6 +250,13 @@ fn path(text: &str) -> Value {
 }
 
 impl Exchange {
+    async fn check_all(&self, proxy: &Proxy, host: &str) -> Result<(), String> {
+        for _ in 0..self.times.unwrap_or(1) {
+            self.check(proxy, host).await?;
+        }
+        Ok(())
+    }
+
     async fn check(&self, proxy: &Proxy, host: &str) -> Result<(), String> {
         let host = self.host.as_deref().unwrap_or(host);
         let (method, target) = self.send.split_once(' ').ok_or("METHOD TARGET expected")?;

@@ -1,6 +1,7 @@
 //! What goes over the wire, part by part.
 
 mod backends;
+mod canary;
 mod cluster;
 mod compression;
 mod configmap;

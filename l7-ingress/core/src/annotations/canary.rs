@@ -1,79 +1,98 @@
-//! `canary` and what belongs to it.
+//! Which requests a canary takes.
 
 use http::HeaderName;
 
 use super::reader::{Effect, Reader};
-use crate::filter::Pattern;
-use crate::upstream::{Canary, Wanted};
+use super::upstream::choice;
+use crate::upstream::{CanaryBehavior, CanaryRules, FieldTest, Share};
 
-/// What weights are parts of, and the least that may be said.
-const TOTAL: u32 = 100;
+const HEADER: &str = "canary-by-header";
+const VALUE: &str = "canary-by-header-value";
+const PATTERN: &str = "canary-by-header-pattern";
 
-/// `None` for an Ingress that is no canary.
-pub(super) fn read(reader: &mut Reader<'_>) -> Option<Canary> {
-    let is_canary = reader.boolean("canary").unwrap_or_default();
-    let header = header(reader);
-    let cookie = reader.value("canary-by-cookie", Effect::Refuse, |text| {
-        let text = text.trim();
-        let is_token = HeaderName::try_from(text).is_ok();
-        is_token
-            .then(|| text.into())
-            .ok_or_else(|| format!("{text:?} is no name of a cookie"))
-    });
-    let weight = weight(reader, "canary-weight");
-    let total = weight_total(reader);
-    if !is_canary {
-        let rules = [
-            "canary-weight",
-            "canary-by-header",
-            "canary-by-header-value",
-            "canary-by-header-pattern",
-            "canary-by-cookie",
-        ];
-        for name in rules {
-            if reader.text(name).is_some() {
-                let what = "is without effect where canary is not true".to_owned();
-                reader.fault(name, Effect::Skip, what);
-            }
+/// None where it is no canary.
+pub(super) fn read(reader: &mut Reader<'_>) -> Option<CanaryRules> {
+    let is_canary = reader.boolean("canary").unwrap_or(false);
+    let test = test(reader);
+    let name = plain(reader, HEADER).and_then(|name| {
+        let read = name.parse::<HeaderName>();
+        if read.is_err() {
+            let what = format!("{name:?} is no name of a field; no request has it");
+            reader.fault(HEADER, Effect::Skip, what);
         }
-        return None;
-    }
-    Some(Canary {
-        header,
-        cookie,
-        weight: weight.unwrap_or_default(),
-        total: total.unwrap_or(TOTAL).max(TOTAL),
-    })
-}
-
-fn weight_total(reader: &mut Reader<'_>) -> Option<u32> {
-    weight(reader, "canary-weight-total")
-}
-
-fn weight(reader: &mut Reader<'_>, name: &'static str) -> Option<u32> {
-    let number = reader.integer(name)?;
-    let weight = u32::try_from(number);
-    if weight.is_err() {
-        let what = format!("{number} is no weight of 0 to {}", u32::MAX);
-        reader.fault(name, Effect::Skip, what);
-    }
-    weight.ok()
-}
-
-fn header(reader: &mut Reader<'_>) -> Option<(HeaderName, Wanted)> {
-    let name = reader.value("canary-by-header", Effect::Refuse, |text| {
-        let text = text.trim();
-        HeaderName::try_from(text).map_err(|_| format!("{text:?} is no name of a field"))
+        read.ok()
     });
-    let value = reader.text("canary-by-header-value");
-    let pattern = reader.value("canary-by-header-pattern", Effect::Refuse, |text| {
-        Pattern::anywhere(text).map_err(|why| format!("{text:?} is no regular expression: {why}"))
-    });
-    let name = name?;
-    let wanted = match (value, pattern) {
-        (Some(value), _) if !value.is_empty() => Wanted::Value(value.into()),
-        (_, Some(pattern)) => Wanted::Pattern(pattern),
-        _ => Wanted::AlwaysOrNever,
+    let weight = reader.integer("canary-weight").unwrap_or(0);
+    let total = reader.integer("canary-weight-total").unwrap_or(0);
+    let behaviors = [
+        ("sticky", CanaryBehavior::Sticky),
+        ("legacy", CanaryBehavior::Legacy),
+    ];
+    let affinity = choice(reader, "affinity-canary-behavior", &behaviors);
+    let rules = CanaryRules {
+        field: name.map(|name| (name, test)),
+        cookie: plain(reader, "canary-by-cookie").map(Box::from),
+        share: Share::new(weight, total),
+        affinity: affinity.unwrap_or_default(),
     };
-    Some((name, wanted))
+    if !is_canary {
+        note_useless(reader);
+    }
+    is_canary.then_some(rules)
+}
+
+fn test(reader: &mut Reader<'_>) -> FieldTest {
+    let value = plain(reader, VALUE);
+    let pattern = reader.value(PATTERN, Effect::Refuse, |text| {
+        let allowed =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:^$[](){}*+?|&=\\".contains(&byte);
+        match text.bytes().all(allowed) {
+            true => Ok(text),
+            false => Err(format!(
+                "{text:?} holds something else than letters, digits and -._~/:^$[](){{}}*+?|&=\\"
+            )),
+        }
+    });
+    match (value, pattern.filter(|text| !text.is_empty())) {
+        (Some(value), _) => FieldTest::Value(value.into()),
+        (None, None) => FieldTest::Word,
+        (None, Some(text)) => FieldTest::pattern(text).unwrap_or_else(|why| {
+            let what = format!(
+                "{text:?} cannot be matched: {why}; the canary gets none of these requests"
+            );
+            reader.fault(PATTERN, Effect::Skip, what);
+            FieldTest::Broken
+        }),
+    }
+}
+
+/// Letters, digits, `-._~/:` and spaces; none where it is empty.
+fn plain<'a>(reader: &mut Reader<'a>, name: &'static str) -> Option<&'a str> {
+    let text = reader.value(name, Effect::Refuse, |text| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/: ".contains(&byte);
+        match text.bytes().all(allowed) {
+            true => Ok(text),
+            false => Err(format!(
+                "{text:?} holds something else than letters, digits and -._~/:"
+            )),
+        }
+    });
+    text.filter(|text| !text.is_empty())
+}
+
+fn note_useless(reader: &mut Reader<'_>) {
+    let names = [
+        HEADER,
+        VALUE,
+        PATTERN,
+        "canary-by-cookie",
+        "canary-weight",
+        "canary-weight-total",
+    ];
+    for name in names {
+        if reader.text(name).is_some() {
+            let what = "has no effect without canary: \"true\"".to_owned();
+            reader.fault(name, Effect::Skip, what);
+        }
+    }
 }

@@ -69,7 +69,7 @@ const NO_WAF: Support = Refused("there is no web application firewall here");
 #[rustfmt::skip]
 const CATALOGUE: &[(&str, Support)] = &[
     ("affinity", Same),
-    ("affinity-canary-behavior", Same),
+    ("affinity-canary-behavior", Differs("legacy asks the rules for every request; there, a session of the main backend stays")),
     ("affinity-mode", Same),
     ("allowlist-source-range", Same),
     ("app-root", Same),
@@ -99,13 +99,10 @@ const CATALOGUE: &[(&str, Support)] = &[
     ("auth-type", Differs("basic alone; digest refuses the Ingress")),
     ("auth-url", NotYet),
     ("backend-protocol", Same),
-    (
-        "canary",
-        Differs("one that names a defaultBackend has no part in it; its paths do"),
-    ),
+    ("canary", Differs("of the paths that lead to one Service, it takes part in those alone that it names; it answers where the main Service has no endpoint, too")),
     ("canary-by-cookie", Same),
     ("canary-by-header", Same),
-    ("canary-by-header-pattern", Same),
+    ("canary-by-header-pattern", Differs("expressions without look-around and back-references; others match nothing")),
     ("canary-by-header-value", Same),
     ("canary-weight", Same),
     ("canary-weight-total", Same),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::reader::{Effect, Reader};
 use crate::upstream::{
-    Affinity, CanaryBehavior, Condition, Conditions, Errors, Expression, HashBy, Mode, Retry,
-    SameSite, Timeouts, Upstream,
+    Affinity, Condition, Conditions, Errors, Expression, HashBy, Mode, Retry, SameSite, Timeouts,
+    Upstream,
 };
 use crate::{Balance, Settings};
 
@@ -194,15 +194,6 @@ fn affinity(reader: &mut Reader<'_>) -> Option<Affinity> {
         changes_on_failure: reader
             .boolean("session-cookie-change-on-failure")
             .unwrap_or(false),
-        canary: choice(
-            reader,
-            "affinity-canary-behavior",
-            &[
-                ("sticky", CanaryBehavior::Sticky),
-                ("legacy", CanaryBehavior::Legacy),
-            ],
-        )
-        .unwrap_or_default(),
     };
     choice(reader, "affinity", &[("cookie", ())]).map(|()| affinity)
 }
@@ -254,7 +245,11 @@ fn same_site(reader: &mut Reader<'_>) -> Option<SameSite> {
     })
 }
 
-fn choice<T: Copy>(reader: &mut Reader<'_>, name: &'static str, known: &[(&str, T)]) -> Option<T> {
+pub(super) fn choice<T: Copy>(
+    reader: &mut Reader<'_>,
+    name: &'static str,
+    known: &[(&str, T)],
+) -> Option<T> {
     reader.value(name, Effect::Refuse, |text| {
         let found = known.iter().find(|(known, _)| *known == text);
         let names = || known.iter().map(|(name, _)| *name).collect::<Vec<_>>();

@@ -29,7 +29,8 @@ pub(crate) struct Accepted {
     /// Sorted by host, then place.
     pub(crate) rules: Box<[AcceptedRule]>,
     pub(crate) tls: Box<[AcceptedTls]>,
-    /// Host patterns beside those of its rules that lead to them: aliases, and those with or without `www.`
+    /// Host patterns beside those of its rules that lead to them: aliases, those with or without `www.`, and the
+    /// empty one of a canary's default backend.
     pub(crate) mates: Box<[Arc<str>]>,
     /// What was left out of it.
     pub(crate) notes: Box<[Problem]>,
@@ -91,6 +92,11 @@ impl Accepted {
         ruled.chain(certified).chain(&self.mates)
     }
 
+    /// Whether it has no routes of its own.
+    pub(crate) fn is_canary(&self) -> bool {
+        self.annotations.canary.is_some()
+    }
+
     /// Every Service that it names.
     pub(crate) fn services(&self) -> impl Iterator<Item = &Arc<str>> {
         let paths = self.rules.iter().flat_map(|rule| &rule.paths);
@@ -147,17 +153,12 @@ pub(crate) fn accept(
         .default_backend
         .as_ref()
         .and_then(|backend| check.backend(backend, || "spec.defaultBackend".to_owned()));
-    if default_backend.is_some() && annotations.canary.is_some() {
-        let what = "a canary stands beside paths alone; the default backend is left out";
-        check.warning(
-            "spec.defaultBackend".to_owned(),
-            "Unsupported",
-            what.to_owned(),
-        );
-    }
     let rules = check.rules(ingress, &annotations);
-    let mates = check.mates(&rules, &annotations);
-    let tls = check.tls(ingress);
+    let mates = check.mates(&rules, &annotations, default_backend.is_some());
+    let mut tls = check.tls(ingress);
+    if annotations.canary.is_some() {
+        tls = Box::default();
+    }
     if ingress.default_backend.is_none() && ingress.rules.is_empty() {
         let field = "spec".to_owned();
         let what = "has neither rules nor a default backend".to_owned();
@@ -205,7 +206,7 @@ pub(crate) fn reread(
             path.pattern = check.pattern(&path.path, &annotations, field);
         }
     }
-    let mates = check.mates(&rules, &annotations);
+    let mates = check.mates(&rules, &annotations, old.default_backend.is_some());
     let is_kept = |note: &&Problem| !note.field.starts_with(ANNOTATIONS);
     let mut problems = check.problems;
     problems.extend(old.notes.iter().filter(is_kept).cloned());
@@ -255,7 +256,18 @@ impl Check<'_> {
         annotations
     }
 
-    fn mates(&mut self, rules: &[AcceptedRule], annotations: &Annotations) -> Box<[Arc<str>]> {
+    fn mates(
+        &mut self,
+        rules: &[AcceptedRule],
+        annotations: &Annotations,
+        has_default: bool,
+    ) -> Box<[Arc<str>]> {
+        if annotations.canary.is_some() {
+            return has_default
+                .then(|| self.names.get(""))
+                .into_iter()
+                .collect();
+        }
         let www = rules.iter().filter(|_| annotations.from_to_www);
         let www = www.filter_map(|rule| mates::other_form(&rule.host));
         let aliases = annotations.aliases.iter().map(|alias| alias.to_string());

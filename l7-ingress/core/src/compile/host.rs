@@ -9,7 +9,7 @@ use model::{Kind, ObjectName, ObjectRef, PortRef, Problem, Severity};
 
 use super::accept::{Accepted, AcceptedPath, ServicePort};
 use super::configs::Configs;
-use super::mates::{Mate, MateKind, Speakers};
+use super::mates::{Mate, MateKind};
 use super::names::Names;
 use super::secrets::{Lookup, Secrets};
 use super::services::{Services, Unreachable, Wish};
@@ -48,16 +48,19 @@ pub(super) struct Scope<'c> {
 /// A host pattern, and where what is served for it is written.
 pub(super) struct Subject<'i> {
     pub(super) pattern: &'i Arc<str>,
-    pub(super) speakers: Speakers<'i>,
+    /// The Ingresses that speak of the pattern, oldest first.
+    pub(super) ingresses: Vec<&'i Arc<Accepted>>,
+    /// The canaries of the host whose rules answer, oldest first.
+    pub(super) canaries: Vec<&'i Arc<Accepted>>,
     /// The host that it is another name of.
     pub(super) mate: Option<Mate<'i>>,
 }
 
 /// What one host has of all its Ingresses.
-pub(super) struct Rules<'i> {
+struct Rules<'i> {
     /// The host whose rules they are.
-    pub(super) host: &'i Arc<str>,
-    pub(super) ingresses: &'i [&'i Arc<Accepted>],
+    host: &'i Arc<str>,
+    ingresses: &'i [&'i Arc<Accepted>],
     /// Whether there is a `tls` entry.
     has_tls: bool,
 }
@@ -80,11 +83,10 @@ impl Scope<'_> {
         {
             return self.moved(subject, main, chosen);
         }
-        let (host, speakers) = match &subject.mate {
-            Some(mate) => (mate.main, &mate.speakers),
-            None => (subject.pattern, &subject.speakers),
+        let (host, ingresses) = match &subject.mate {
+            Some(mate) => (mate.main, &mate.ingresses),
+            None => (subject.pattern, &subject.ingresses),
         };
-        let ingresses = &speakers.mains;
         let rules = Rules {
             host,
             ingresses,
@@ -93,9 +95,6 @@ impl Scope<'_> {
         let owner = ingresses.iter().find(|ingress| serves(ingress, host));
         let owner = owner.copied();
         let mut routes = self.routes(&rules);
-        for canary in &speakers.canaries {
-            self.canary(&rules, canary, &mut routes);
-        }
         if self.settings.trailing_slash_redirect {
             self.slashes(&mut routes);
         }
@@ -108,6 +107,12 @@ impl Scope<'_> {
         } else {
             owner.and_then(|owner| self.default(&rules, owner, app_root.is_some()))
         };
+        let mut default = default;
+        if !subject.canaries.is_empty() {
+            let mains: Vec<_> = ingresses.iter().copied().chain(catch_all).collect();
+            let mut all: Vec<&mut Route> = routes.iter_mut().chain(&mut default).collect();
+            self.attach_canaries(host, &subject.canaries, &mains, &mut all);
+        }
         let finished = |mut route: Route| {
             route.app_root.clone_from(&app_root);
             arc(route)
@@ -227,9 +232,9 @@ impl Scope<'_> {
     }
 
     fn certificates(&mut self, subject: &Subject<'_>) -> tls::Chosen {
-        let mut chosen = tls::choose(self, subject.pattern, &subject.speakers.mains);
+        let mut chosen = tls::choose(self, subject.pattern, &subject.ingresses);
         if let Some(mate) = subject.mate.as_ref().filter(|_| !chosen.has_entry) {
-            chosen = tls::choose(self, mate.main, &mate.speakers.mains);
+            chosen = tls::choose(self, mate.main, &mate.ingresses);
             let good = |certificate: &Arc<Certificate>| certificate.covers(subject.pattern);
             chosen.certificates.retain(good);
         }
@@ -241,7 +246,7 @@ impl Scope<'_> {
         let status = self.settings.https_redirect_code;
         let backend = Arc::clone(self.not_found);
         let nothing = Arc::new(Policy::default());
-        let owner = subject.speakers.mains.first();
+        let owner = subject.ingresses.first();
         let nobody = ObjectName::new("", "");
         let owner = owner.map_or(&nobody, |owner| &owner.name);
         let mut route = self.fallback(main, (owner, ""), backend, (None, Some(&nothing)));
@@ -449,15 +454,16 @@ impl Scope<'_> {
     }
 
     fn backend(&mut self, ingress: &Accepted, backend: &ServicePort, field: &str) -> Arc<Backend> {
-        self.backend_of(ingress, ingress, (backend, field))
+        self.spoken_to(ingress, ingress, backend, field)
     }
 
-    /// The backend that `ingress` names, spoken to as `main` says.
-    pub(super) fn backend_of(
+    /// What `ingress` names in `field`; what is spoken there is `main`'s to say.
+    pub(super) fn spoken_to(
         &mut self,
-        ingress: &Accepted,
         main: &Accepted,
-        (backend, field): (&ServicePort, &str),
+        ingress: &Accepted,
+        backend: &ServicePort,
+        field: &str,
     ) -> Arc<Backend> {
         let service = ObjectName {
             namespace: Arc::clone(&ingress.name.namespace),
@@ -486,7 +492,11 @@ impl Scope<'_> {
                 Unreachable::NoPort => "ServicePortNotFound",
                 Unreachable::Loopback | Unreachable::NoName => "ExternalNameRefused",
             };
-            let message = format!("{message}; these requests are answered with 503");
+            let instead = match ingress.is_canary() {
+                true => "the canary gets no requests",
+                false => "these requests are answered with 503",
+            };
+            let message = format!("{message}; {instead}");
             self.warn(&ingress.name, field, reason, message);
         }
         shared

@@ -39,7 +39,7 @@ impl Compiler {
             .flat_map(|users| users.iter())
             .filter_map(|id| self.ingresses.serving(id))
             .map(AsRef::as_ref)
-            .filter(|ingress: &&Accepted| ingress.annotations.canary.is_none())
+            .filter(|ingress: &&Accepted| !ingress.is_canary())
             .collect();
         ingresses.sort_unstable_by(|a, b| precedence((a.created, &a.name), (b.created, &b.name)));
         let mut losers = Vec::new();

@@ -9,26 +9,12 @@ use super::ingresses::{Ingresses, precedence};
 use super::names::Map;
 use super::users::Users;
 
-/// The Ingresses that speak of a host pattern, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct Speakers<'i> {
-    /// Those that have something to say.
-    pub(super) mains: Vec<&'i Arc<Accepted>>,
-    /// Those that only offer other backends for what the former say.
-    pub(super) canaries: Vec<&'i Arc<Accepted>>,
-}
-
-impl Speakers<'_> {
-    pub(super) const fn is_empty(&self) -> bool {
-        self.mains.is_empty() && self.canaries.is_empty()
-    }
-}
-
 /// The host that a pattern is another name of.
 #[derive(Debug)]
 pub(super) struct Mate<'i> {
     pub(super) main: &'i Arc<str>,
-    pub(super) speakers: Speakers<'i>,
+    /// The Ingresses that speak of it, oldest first.
+    pub(super) ingresses: Vec<&'i Arc<Accepted>>,
     pub(super) kind: MateKind,
     /// Whose annotation it is.
     owner: &'i Arc<Accepted>,
@@ -54,22 +40,20 @@ pub(super) fn other_form(host: &str) -> Option<String> {
     })
 }
 
-/// The Ingresses that speak of `pattern`.
+/// The Ingresses that speak of `pattern`, oldest first, without canaries.
 pub(super) fn of<'c>(
     hosts: &Map<Arc<str>, Users>,
     ingresses: &'c Ingresses,
     pattern: &str,
-) -> Speakers<'c> {
+) -> Vec<&'c Arc<Accepted>> {
     let users = hosts.get(pattern).into_iter();
     let mut found: Vec<&Arc<Accepted>> = users
         .flat_map(Users::iter)
         .filter_map(|id| ingresses.serving(id))
+        .filter(|ingress| !ingress.is_canary())
         .collect();
     found.sort_unstable_by(|a, b| precedence((a.created, &a.name), (b.created, &b.name)));
-    let (canaries, mains) = found
-        .into_iter()
-        .partition(|ingress| ingress.annotations.canary.is_some());
-    Speakers { mains, canaries }
+    found
 }
 
 /// The host that `pattern` is another name of, if it is none of its own. `own` are the Ingresses that speak of it.
@@ -83,7 +67,7 @@ pub(super) fn mate<'c>(
     }
     let found = |owner: &'c Arc<Accepted>, main: &'c Arc<str>, kind| Mate {
         main,
-        speakers: of(hosts, ingresses, main),
+        ingresses: of(hosts, ingresses, main),
         kind,
         owner,
     };
@@ -91,7 +75,7 @@ pub(super) fn mate<'c>(
         for rule in &owner.rules {
             let mate = found(owner, &rule.host, MateKind::Alias);
             // Of the Ingresses of a host, the first one that has aliases decides.
-            let mut deciding = mate.speakers.mains.iter().filter(|ingress| {
+            let mut deciding = mate.ingresses.iter().filter(|ingress| {
                 serves(ingress, &rule.host) && !ingress.annotations.aliases.is_empty()
             });
             if deciding
@@ -133,19 +117,14 @@ impl Scope<'_> {
             Some(mate) if mate.kind == MateKind::Alias => Some(&mate.owner.name),
             _ => None,
         };
-        for ingress in &subject.speakers.mains {
+        for ingress in &subject.ingresses {
             if winner == Some(&ingress.name) || !aliases(ingress, subject.pattern) {
                 continue;
             }
             let pattern = subject.pattern;
             let message = match winner {
                 Some(winner) => format!("{pattern} is already an alias of Ingress {winner}"),
-                None if subject
-                    .speakers
-                    .mains
-                    .iter()
-                    .any(|other| serves(other, pattern)) =>
-                {
+                None if subject.ingresses.iter().any(|other| serves(other, pattern)) => {
                     format!("{pattern} is a host of its own, whose rules answer")
                 }
                 None => format!("another Ingress of the same host has aliases, {pattern} is none"),

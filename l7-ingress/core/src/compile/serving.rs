@@ -249,10 +249,10 @@ fn named(namespace: &Arc<str>, name: &Arc<str>) -> ObjectName {
 }
 
 fn catch_all_rank(ingress: &Accepted) -> Option<CatchAllRank> {
-    if ingress.annotations.canary.is_some() {
+    ingress.default_backend.as_ref()?;
+    if ingress.is_canary() {
         return None;
     }
-    ingress.default_backend.as_ref()?;
     Some(CatchAllRank {
         has_rules: !ingress.rules.is_empty(),
         created: ingress.created,

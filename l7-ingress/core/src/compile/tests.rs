@@ -1,7 +1,7 @@
 //! Objects in, answers out.
 
 mod accept;
-mod canaries;
+mod canary;
 mod classes;
 mod configmap;
 mod conformance;

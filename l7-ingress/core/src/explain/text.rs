@@ -6,6 +6,7 @@ use http::header::LOCATION;
 use model::ObjectName;
 
 use super::{Answer, Explanation, HostVerdict, PathVerdict, Step};
+use crate::upstream::{Decider, Share, Turn};
 use crate::{Backend, EndpointCounts, Resolution, Route};
 
 impl fmt::Display for Explanation {
@@ -55,19 +56,7 @@ impl fmt::Display for Step {
             }
             Self::Rewrite(target) => write!(f, "rewrite      to {target}"),
             Self::Assumed(stage) => write!(f, "filter       {stage}: taken to let it in"),
-            Self::Canary {
-                backend,
-                told,
-                share: (weight, total),
-            } => {
-                let (service, port) = (&backend.service, &backend.port);
-                write!(f, "canary       Service {service}:{port}: ")?;
-                match told {
-                    Some(true) => f.write_str("the request is for it"),
-                    Some(false) => f.write_str("the request is not for it"),
-                    None => write!(f, "gets {weight} of {total} such requests"),
-                }
-            }
+            Self::Canary { route, turn } => write_turn(f, route, *turn),
             Self::Backend { backend, endpoints } => {
                 write!(
                     f,
@@ -121,6 +110,33 @@ fn spoken(backend: &Backend) -> &'static str {
         Https => "HTTP/1.1 over TLS",
         H2c => "HTTP/2",
         H2Tls => "HTTP/2 over TLS",
+    }
+}
+
+fn write_turn(f: &mut fmt::Formatter<'_>, route: &Route, turn: Turn) -> fmt::Result {
+    let Some(canary) = &route.canary else {
+        return Ok(());
+    };
+    write!(
+        f,
+        "canary       {}: ",
+        Origin(&canary.ingress, &canary.field)
+    )?;
+    match turn {
+        Turn::Canary(decider) => write!(f, "takes it, {decider}"),
+        Turn::Main(decider) => write!(f, "does not take it, {decider}"),
+        Turn::Chance(Share { weight, total }) => write!(f, "takes {weight} of {total} requests"),
+    }
+}
+
+impl fmt::Display for Decider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Session => "the session's cookie says so",
+            Self::Field => "a field of the request says so",
+            Self::Cookie => "a cookie says so",
+            Self::Endpoints => "it has no endpoint",
+        })
     }
 }
 
@@ -187,6 +203,14 @@ impl fmt::Display for Answer {
             Self::Forward(backend) => {
                 write!(f, "from Service {}:{}", backend.service, backend.port)
             }
+            Self::Either {
+                main,
+                canary: (canary, Share { weight, total }),
+            } => write!(
+                f,
+                "from Service {}:{} ({weight} of {total} requests) or Service {}:{} (the others)",
+                canary.service, canary.port, main.service, main.port
+            ),
         }
     }
 }

@@ -17,8 +17,8 @@ const MAX_NESTING: u32 = 50;
 /// Bytes of a rewritten path.
 const MAX_PATH: usize = 32 * 1024;
 
-/// A regular expression. As a path of a host whose paths are such: `^PATH`, whatever the case of its letters, and
-/// whatever follows the match.
+/// A path of a host whose paths are regular expressions: `^PATH`, whatever the case of its letters, and whatever
+/// follows the match.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
@@ -37,20 +37,8 @@ impl Pattern {
         compile(&format!("^{path}"), true).map(Self)
     }
 
-    /// One that is no path: as it is written.
-    ///
-    /// # Errors
-    /// Why it cannot be matched, in words.
-    pub(crate) fn anywhere(pattern: &str) -> Result<Self, String> {
-        compile(pattern, false).map(Self)
-    }
-
     pub(crate) fn matches(&self, path: &str) -> bool {
-        self.is_found_in(path.as_bytes())
-    }
-
-    pub(crate) fn is_found_in(&self, value: &[u8]) -> bool {
-        self.0.is_match(value)
+        self.0.is_match(path.as_bytes())
     }
 }
 
@@ -58,7 +46,7 @@ impl Pattern {
 ///
 /// # Errors
 /// Why it cannot be matched, in words.
-pub(super) fn compile(pattern: &str, any_case: bool) -> Result<Regex, String> {
+pub(crate) fn compile(pattern: &str, any_case: bool) -> Result<Regex, String> {
     let mut builder = RegexBuilder::new(pattern);
     builder
         .unicode(false)

@@ -36,8 +36,6 @@ pub struct Affinity {
     pub is_secure: bool,
     /// Whether a client whose endpoint failed stays with the one that answered instead.
     pub changes_on_failure: bool,
-    /// Whether it decides about canaries too.
-    pub canary: CanaryBehavior,
 }
 
 /// `affinity-mode`.
@@ -233,7 +231,6 @@ mod tests {
             same_site_none_if_understood: false,
             is_secure: false,
             changes_on_failure: false,
-            canary: CanaryBehavior::Sticky,
         }
     }
 

@@ -169,12 +169,21 @@ impl Variable {
 
 /// The value of the first cookie of this name.
 pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    find_cookie(headers, |own| own == name)
+}
+
+/// The same for a name whose case does not matter, as in nginx's variables.
+pub(super) fn cookie_of_any_case<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    find_cookie(headers, |own| own.eq_ignore_ascii_case(name))
+}
+
+fn find_cookie(headers: &HeaderMap, is_wanted: impl Fn(&str) -> bool) -> Option<&str> {
     let fields = headers.get_all(http::header::COOKIE).iter();
     let texts = fields.filter_map(|field| field.to_str().ok());
     let mut pairs = texts.flat_map(|text| text.split(';'));
     pairs.find_map(|pair| {
         let (key, value) = pair.split_once('=')?;
-        (key.trim() == name).then(|| value.trim())
+        is_wanted(key.trim()).then(|| value.trim())
     })
 }
 
