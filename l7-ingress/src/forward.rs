@@ -4,12 +4,14 @@ mod admit;
 mod aside;
 mod attempt;
 mod outgoing;
+mod scripted;
 mod session;
 mod tries;
 mod tunnel;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, SET_COOKIE};
 use http::request::Parts;
@@ -17,7 +19,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use l7_ingress_core::filter::{self, Asked, Facts, Rewritten};
+use l7_ingress_core::filter::{self, Asked, Facts, Rewritten, Scripted};
 use l7_ingress_core::forwarded::Forwarded;
 use l7_ingress_core::global::{Global, Patience};
 use l7_ingress_core::upstream::{Condition, Destination};
@@ -34,6 +36,7 @@ use crate::worker::Worker;
 use aside::Aside;
 use attempt::Answer;
 use outgoing::Outgoing;
+use scripted::Led;
 use session::Session;
 use tries::Tries;
 
@@ -83,6 +86,11 @@ pub(crate) async fn answer(
     let asked = Asked {
         head: &head,
         tls: client.tls,
+        scripted: record.outcome.as_deref().map(|outcome| Scripted {
+            outcome,
+            status: response.status(),
+            now: SystemTime::now(),
+        }),
     };
     filter::respond(
         global,
@@ -194,24 +202,51 @@ async fn route<'h>(
         host: &name,
         authority,
         path: &path,
+        query: head.uri.query(),
         tls: client.tls,
         forwarded: &forwarded,
     };
-    if !route.stages.is_empty() {
-        admit::admit(worker, route, &facts, record).await?;
-    }
-    let rewritten =
-        filter::rewrite(route, &facts).map_err(|answer| Reply::Filtered(Box::new(answer)))?;
+    let led = match route.has_snippets() {
+        // Boxed: routes that have none are not to carry it.
+        true => Box::pin(scripted::lead(worker, (table, route), &facts, record)).await?,
+        false => lead(worker, route, &facts, record).await?,
+    };
+    let route = &led.route;
     record.canary = route.takes_canary(&head.headers, |below| fastrand::u32(..below));
+    let mut fields = extra_fields(table.global(), &facts);
+    fields.retain(|(name, _)| led.fields.iter().all(|(own, _)| own != name));
+    fields.extend(led.fields);
     let told = Told {
         session: Session::new(&route.destination(record.canary), &facts),
         canary: record.canary,
         host: authority,
-        fields: extra_fields(table.global(), &facts),
-        rewritten,
+        upstream_host: led.host,
+        request_id: led.request_id,
+        fields,
+        rewritten: led.rewritten,
         forwarded,
     };
     Ok((Arc::clone(route), told))
+}
+
+/// Runs the filters of a route without snippets.
+async fn lead(
+    worker: &Worker,
+    route: &Arc<Route>,
+    facts: &Facts<'_>,
+    record: &mut Record,
+) -> Result<Led, Reply> {
+    if !route.stages.is_empty() {
+        admit::admit(worker, (route, None), facts, record).await?;
+    }
+    let rewritten = filter::target(route, facts, None);
+    Ok(Led {
+        route: Arc::clone(route),
+        rewritten: rewritten.map_err(|answer| Reply::Filtered(Box::new(answer)))?,
+        fields: Vec::new(),
+        host: None,
+        request_id: None,
+    })
 }
 
 /// What all endpoints are told beside the client's fields.
@@ -259,6 +294,10 @@ struct Job<'r> {
 struct Told<'r> {
     /// The host as the client wrote it.
     host: &'r str,
+    /// What a snippet says in its place.
+    upstream_host: Option<HeaderValue>,
+    /// The number of the request, if it is known already.
+    request_id: Option<String>,
     /// What stands for the target that the client wrote.
     rewritten: Option<Rewritten>,
     /// Fields that replace all others of their names; an empty value alone takes them away.
@@ -333,7 +372,12 @@ impl Job<'_> {
             let page = self.ask(status, record).await?;
             return Ok(self.finish(page, None, None));
         }
-        let (answer, cookie) = answered?;
+        let (mut answer, cookie) = answered?;
+        if let Some(outcome) = &mut record.outcome {
+            let endpoint = record.attempts.last();
+            let endpoint = endpoint.map_or("", |attempt| &attempt.peer.name);
+            outcome.take(answer.status, endpoint, &mut answer.headers);
+        }
         Ok(self.finish(answer, upgrade, cookie))
     }
 

@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, Uri, Version};
 use l7_ingress_core::Route;
 use l7_ingress_core::global::{Global, Log, LogForm};
+use l7_ingress_core::snippet::Outcome;
 use tokio::time::Instant;
 
 use crate::client::Client;
@@ -38,6 +39,8 @@ pub(crate) struct Record {
     pub(crate) response_bytes: u64,
     /// Only while an access log is written.
     pub(crate) line: Option<Box<Line>>,
+    /// What snippets have made of it.
+    pub(crate) outcome: Option<Box<Outcome>>,
     /// Its place among the client's open requests, where those are limited.
     pub(crate) open: Option<Open>,
     ended: bool,
@@ -141,6 +144,7 @@ impl Record {
             request_bytes: Rc::default(),
             response_bytes: 0,
             line,
+            outcome: None,
             open: None,
             ended: false,
         }

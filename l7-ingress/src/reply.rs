@@ -56,7 +56,10 @@ impl Reply {
         let status = self.status();
         let mut response = Response::new(match &self {
             Self::Healthy => ResponseBody::empty(),
-            Self::Filtered(answer) if !answer.page => ResponseBody::empty(),
+            Self::Filtered(answer) if !answer.page => match &*answer.body {
+                [] => ResponseBody::empty(),
+                body => ResponseBody::full(body.to_vec()),
+            },
             _ => ResponseBody::full(page(status)),
         });
         *response.status_mut() = status;

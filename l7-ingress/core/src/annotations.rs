@@ -11,6 +11,7 @@ mod reader;
 mod redirect;
 mod rewrite;
 mod risk;
+mod snippet;
 mod upstream;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub(crate) use self::auth::BasicWish;
 use self::reader::Reader;
 use crate::filter::Policy;
 use crate::secret::Use;
+use crate::snippet::Snippet;
 use crate::upstream::CanaryRules;
 use crate::{BackendProtocol, Balance, Settings};
 
@@ -58,6 +60,8 @@ pub(crate) struct Annotations {
     pub(crate) secrets: Box<[(ObjectName, Use)]>,
     /// Which requests of another Ingress it takes; then it has none of its own.
     pub(crate) canary: Option<Arc<CanaryRules>>,
+    /// What is done for its hosts.
+    pub(crate) server_snippet: Option<Arc<Snippet>>,
     pub(crate) policy: Arc<Policy>,
 }
 
@@ -108,6 +112,7 @@ impl Annotations {
         values.basic = auth::basic(&mut reader);
         values.canary = canary::read(&mut reader).map(Arc::new);
         let mut policy = policy(&mut reader, settings);
+        values.server_snippet = snippet::read(&mut reader, settings, &mut policy);
         policy.denied |= reader.denies();
         if policy != *settings.policy {
             values.policy = Arc::new(policy);

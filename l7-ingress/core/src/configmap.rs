@@ -19,7 +19,7 @@ use crate::global::Global;
 pub use catalogue::{KnownKey, configmap_key, configmap_keys};
 pub use data::ConfigData;
 pub(crate) use fields::{Lookup, list};
-pub(crate) use reader::useless_keys;
+pub(crate) use reader::{time, useless_keys};
 
 use reader::Keys;
 

@@ -13,8 +13,9 @@ use http::request::Parts;
 use model::ObjectName;
 
 use crate::compile::EndpointCounts;
-use crate::filter::{self, Facts, Rewritten, Stage};
+use crate::filter::{self, Assumed, Facts, Rewritten, Stage};
 use crate::forwarded::{self, Client, Connection, Forwarded};
+use crate::snippet::State;
 use crate::table::Host;
 use crate::upstream::{Share, Turn};
 use crate::{Backend, Compiler, PathType, Resolution, Route, host, path};
@@ -83,6 +84,8 @@ pub enum Step {
         /// Why.
         reason: String,
     },
+    /// Another path of the chosen pattern that a snippet leads to.
+    Elsewhere(String),
     /// What the backend gets in place of the request's target.
     Rewrite(String),
     /// A filter that depends on more than the request; it is taken to let it in.
@@ -180,15 +183,17 @@ pub fn explain(compiler: &Compiler, query: &Query<'_>) -> Explanation {
         steps.push(certificate(compiler, name));
     }
     let chosen = hosts(compiler, &host, &mut steps);
-    let route = chosen.and_then(|chosen| paths(chosen, &path, &mut steps));
+    let mut route = chosen.and_then(|chosen| paths(chosen, &path, &mut steps));
     if let Some(route) = &route {
         let losers = compiler.conflicts(route).into_iter();
         steps.extend(losers.map(|(ingress, field)| Step::Conflict { ingress, field }));
     }
     let unserved = compiler.unserved(&host).into_iter();
     steps.extend(unserved.map(|(ingress, reason)| Step::Unserved { ingress, reason }));
-    let filtered = route.as_ref();
-    let filtered = filtered.map(|route| filtered_by(query, (&host, &path), route, &mut steps));
+    let filtered = chosen.and_then(|chosen| {
+        let by = (&*host, &*path);
+        filtered_by(query, (chosen, by), &mut route, &mut steps)
+    });
     let answer = match filtered {
         Some(Filtered::Answered(stage, answer)) => Answer::Filter(stage, answer),
         Some(Filtered::Passed(rewritten)) => {
@@ -335,13 +340,13 @@ enum Filtered {
     NotRewritten(StatusCode),
 }
 
-/// What the filters of `route` do for a client that sets no forwarding fields.
+/// What the filters of `route`, and of those that its snippets lead to, do for a client that sets no forwarding fields.
 fn filtered_by(
     query: &Query<'_>,
-    (host, path): (&str, &str),
-    route: &Route,
+    (chosen, (host, path)): (&Host, (&str, &str)),
+    route: &mut Option<Arc<Route>>,
     steps: &mut Vec<Step>,
-) -> Filtered {
+) -> Option<Filtered> {
     let connection = Connection {
         peer: Ipv4Addr::LOCALHOST.into(),
         peer_text: "127.0.0.1",
@@ -358,19 +363,36 @@ fn filtered_by(
         host,
         authority: query.host,
         path,
+        query: query.head.uri.query(),
         tls: query.https,
         forwarded: &Forwarded::new(&forwarded::Settings::default(), &connection, &client),
     };
-    let (answered, assumed) = filter::assume(route, &facts);
-    steps.extend(assumed.into_iter().map(Step::Assumed));
-    if let Some((stage, answer)) = answered {
-        return Filtered::Answered(stage, answer);
-    }
-    match filter::rewrite(route, &facts) {
-        Ok(rewritten) => Filtered::Passed(rewritten),
-        Err(answer) => Filtered::NotRewritten(answer.status),
+    let mut state = State::new(REQUEST_ID);
+    loop {
+        let on = route.as_deref()?;
+        let before = state.clone();
+        let facts = before.facts(&facts);
+        let (came, assumed) = filter::assume(on, &facts, Some(&mut state));
+        steps.extend(assumed.into_iter().map(Step::Assumed));
+        match came {
+            Assumed::Answer(stage, answer) => return Some(Filtered::Answered(stage, answer)),
+            Assumed::Pass => {
+                return Some(match filter::target(on, &facts, Some(&state)) {
+                    Ok(rewritten) => Filtered::Passed(rewritten),
+                    Err(answer) => Filtered::NotRewritten(answer.status),
+                });
+            }
+            Assumed::Elsewhere => {
+                let path = state.facts(&facts).path.to_owned();
+                steps.push(Step::Elsewhere(path.clone()));
+                *route = paths(chosen, &path, steps);
+            }
+        }
     }
 }
+
+/// The number that a request has that nobody sent.
+const REQUEST_ID: &str = "00000000000000000000000000000000";
 
 fn answer(
     compiler: &Compiler,

@@ -17,11 +17,13 @@ mod rewrite;
 
 use std::sync::Arc;
 
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::Route;
 use crate::forwarded::Forwarded;
+use crate::snippet::{self, Ran, Snippet, State};
 use crate::upstream::Upstream;
 
 pub use access::{SourceRanges, Sources};
@@ -32,10 +34,12 @@ pub use cors::{Cors, OriginPattern, Origins};
 pub use limit::{Limits, Pace, Rate, Zone};
 pub use proxied::Proxied;
 pub(crate) use proxied::Replacement;
+pub(crate) use redirect::here;
 pub use redirect::{Moved, Redirect};
-pub use response::{Asked, FieldList, respond, take};
-pub use rewrite::{Pattern, Rewrite, Rewritten, rewrite};
+pub use response::{Asked, FieldList, Scripted, respond, take};
+pub use rewrite::{Pattern, Rewrite, Rewritten, target};
 pub(crate) use rewrite::{Template, compile as compile_expression};
+pub(crate) use rewrite::{encode, tidy};
 
 /// What a route does besides passing requests on, as its Ingress asks for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,6 +84,8 @@ pub struct Policy {
     pub upstream_host: Option<HeaderValue>,
     /// What is done with endpoints.
     pub upstream: Upstream,
+    /// What its paths are to do besides.
+    pub snippet: Option<Arc<Snippet>>,
 }
 
 /// A filter's place in the order of all. What stands first answers first.
@@ -93,6 +99,8 @@ pub enum Stage {
     Blocked,
     /// `from-to-www-redirect`: nothing else is done on the other host.
     OtherHost,
+    /// `server-snippet`.
+    ServerSnippet,
     /// `app-root`.
     AppRoot,
     /// A body that is too long for `proxy-body-size`: 413.
@@ -103,10 +111,14 @@ pub enum Stage {
     Preflight,
     /// A Secret, network or URL that an annotation needs is bad: 503.
     Denied,
+    /// `configuration-snippet`.
+    Snippet,
     /// `temporal-redirect`, `permanent-redirect`.
     Redirect,
     /// From HTTP to HTTPS.
     HttpsRedirect,
+    /// To where a snippet has rewritten to.
+    Elsewhere,
     /// `limit-rps`, `limit-rpm`: 503.
     RequestRate,
     /// `limit-connections`: 503.
@@ -119,16 +131,19 @@ pub enum Stage {
 
 impl Stage {
     /// All, in the order in which they run.
-    pub const ORDER: [Self; 13] = [
+    pub const ORDER: [Self; 16] = [
         Self::Blocked,
         Self::OtherHost,
+        Self::ServerSnippet,
         Self::AppRoot,
         Self::BodySize,
         Self::TrailingSlash,
         Self::Preflight,
         Self::Denied,
+        Self::Snippet,
         Self::Redirect,
         Self::HttpsRedirect,
+        Self::Elsewhere,
         Self::RequestRate,
         Self::Connections,
         Self::Sources,
@@ -140,11 +155,14 @@ impl Stage {
         match self {
             Self::Blocked => route.policy.blocked.is_some(),
             Self::OtherHost => matches!(route.moved, Some(Moved::Host(..))),
+            Self::ServerSnippet => route.server.as_ref().is_some_and(|server| server.runs()),
             Self::AppRoot => route.app_root.is_some(),
             Self::BodySize => route.policy.body_limit.is_some(),
             Self::TrailingSlash => matches!(route.moved, Some(Moved::Slash)),
             Self::Preflight => route.policy.cors.is_some(),
             Self::Denied => route.policy.denied,
+            Self::Snippet => route.snippet().is_some_and(Snippet::runs),
+            Self::Elsewhere => route.snippet().is_some_and(Snippet::relocates),
             Self::Redirect => route.policy.redirect.is_some(),
             Self::HttpsRedirect => route.https_redirect.is_some(),
             Self::RequestRate => {
@@ -155,7 +173,7 @@ impl Stage {
                 let limits = route.policy.limits.as_ref();
                 limits.is_some_and(|limits| limits.connections.is_some())
             }
-            Self::Sources => route.policy.sources.is_some(),
+            Self::Sources => route.policy.sources.is_some() || !route.rules().is_empty(),
             Self::Basic => route.policy.basic.is_some(),
         }
     }
@@ -180,6 +198,8 @@ impl Stage {
                 cors.and_then(|cors| cors.preflight(facts.head)).into()
             }
             Self::Denied => Verdict::Answer(Answer::status(StatusCode::SERVICE_UNAVAILABLE)),
+            // What scripts do is the run's.
+            Self::ServerSnippet | Self::Snippet | Self::Elsewhere => Verdict::Continue,
             Self::Redirect => {
                 let redirect = policy.redirect.as_ref();
                 redirect
@@ -201,9 +221,12 @@ impl Stage {
                 })
             }
             Self::Sources => {
-                let sources = policy.sources.as_ref();
                 let address = facts.forwarded.real_ip;
-                sources.map_or(Verdict::Continue, |sources| sources.judge(address))
+                let sources = policy.sources.as_ref();
+                match sources.map_or(Verdict::Continue, |sources| sources.judge(address)) {
+                    Verdict::Continue => snippet::judge(route.rules(), address),
+                    verdict => verdict,
+                }
             }
             Self::Basic => {
                 let basic = policy.basic.as_ref();
@@ -227,6 +250,9 @@ impl std::fmt::Display for Stage {
         f.pad(match self {
             Self::Blocked => "kept out of all hosts",
             Self::OtherHost => "redirect to the other host",
+            Self::ServerSnippet => "server-snippet",
+            Self::Snippet => "configuration-snippet",
+            Self::Elsewhere => "rewritten too often",
             Self::AppRoot => "redirect to the application's root",
             Self::BodySize => "the body is too long",
             Self::TrailingSlash => "redirect to the path with a slash",
@@ -278,6 +304,8 @@ pub struct Facts<'r> {
     pub authority: &'r str,
     /// The path, normalised.
     pub path: &'r str,
+    /// The query.
+    pub query: Option<&'r str>,
     /// Whether the connection is TLS, whatever a proxy in front says.
     pub tls: bool,
     /// What is known of the client and of how it came here.
@@ -302,6 +330,8 @@ pub struct Answer {
     pub fields: Vec<(HeaderName, HeaderValue)>,
     /// Whether a page that shows the status is the body; without, there is none.
     pub page: bool,
+    /// The body, where it is no such page.
+    pub body: Vec<u8>,
 }
 
 impl Answer {
@@ -312,7 +342,16 @@ impl Answer {
             status,
             fields: Vec::new(),
             page: true,
+            body: Vec::new(),
         }
+    }
+
+    /// With this body.
+    #[must_use]
+    pub fn body(mut self, content_type: HeaderValue, body: Vec<u8>) -> Self {
+        self.page = false;
+        self.body = body;
+        self.with(CONTENT_TYPE, content_type)
     }
 
     /// With this field.
@@ -326,19 +365,35 @@ impl Answer {
 /// Runs the filters of `route` as if all that only the proxy knows spoke for the request: the answer of the first one
 /// that has one, and the stages that depend on more.
 #[must_use]
-pub fn assume(route: &Route, facts: &Facts<'_>) -> (Option<(Stage, Answer)>, Vec<Stage>) {
-    let mut run = Run::new(route);
+pub fn assume(
+    route: &Route,
+    facts: &Facts<'_>,
+    state: Option<&mut State>,
+) -> (Assumed, Vec<Stage>) {
+    let mut run = Run::new(route, state);
     let mut assumed = Vec::new();
     loop {
         match run.next(facts) {
-            Next::Pass => return (None, assumed),
-            Next::Answer(stage, answer) => return (Some((stage, answer)), assumed),
+            Next::Pass => return (Assumed::Pass, assumed),
+            Next::Answer(stage, answer) => return (Assumed::Answer(stage, answer), assumed),
+            Next::Elsewhere => return (Assumed::Elsewhere, assumed),
             Next::Ask(stage, _) => {
                 assumed.push(stage);
                 run.tell(stage, Verdict::Granted);
             }
         }
     }
+}
+
+/// What filters come to if all that only the proxy knows speaks for the request.
+#[derive(Debug)]
+pub enum Assumed {
+    /// It is passed on.
+    Pass,
+    /// It is answered.
+    Answer(Stage, Answer),
+    /// It is led to another path.
+    Elsewhere,
 }
 
 /// What a stage makes of a request.
@@ -380,24 +435,34 @@ pub enum Next<'r> {
     Answer(Stage, Answer),
     /// Once this is known and told by [`Run::tell`], it goes on.
     Ask(Stage, Question<'r>),
+    /// The route of [`State::place`] goes on with it.
+    Elsewhere,
 }
 
 /// The filters of a route, on their way through one request.
 #[derive(Debug)]
-pub struct Run<'r> {
+pub struct Run<'r, 's> {
     route: &'r Route,
     left: u32,
+    /// What snippets have made of the request, where there are any.
+    state: Option<&'s mut State>,
     /// What an access stage had against the request, unless another one lets it in.
     refused: Option<(Stage, Answer)>,
 }
 
-impl<'r> Run<'r> {
-    /// At the first filter.
+impl<'r, 's> Run<'r, 's> {
+    /// At the first filter; at the first that is not run once for all where the request has been led to this route.
     #[must_use]
-    pub fn new(route: &'r Route) -> Self {
+    pub fn new(route: &'r Route, state: Option<&'s mut State>) -> Self {
+        let is_resumed = state.as_ref().is_some_and(|state| state.is_resumed());
+        let done = match is_resumed {
+            true => (1 << Stage::AppRoot as u8) - 1,
+            false => 0,
+        };
         Self {
             route,
-            left: route.stages.0,
+            left: route.stages.0 & !done,
+            state,
             refused: None,
         }
     }
@@ -407,18 +472,53 @@ impl<'r> Run<'r> {
         while self.left != 0 {
             let stage = Stage::ORDER[self.left.trailing_zeros() as usize];
             self.left &= self.left - 1;
-            match stage.run(self.route, facts) {
-                Verdict::Ask(question) => return Next::Ask(stage, question),
-                verdict => {
+            match self.verdict(stage, facts) {
+                None => return Next::Elsewhere,
+                Some(Verdict::Ask(question)) => return Next::Ask(stage, question),
+                Some(verdict) => {
                     if let Some(answer) = self.tell(stage, verdict) {
                         return Next::Answer(stage, answer);
                     }
                 }
             }
         }
+        if let Some(state) = &mut self.state {
+            state.enter(self.route, facts);
+        }
         match self.refused.take() {
             Some((stage, answer)) => Next::Answer(stage, answer),
             None => Next::Pass,
+        }
+    }
+
+    /// What a stage says; `None` where the request is led elsewhere.
+    fn verdict(&mut self, stage: Stage, facts: &Facts<'_>) -> Option<Verdict<'r>> {
+        let route = self.route;
+        let Some(state) = self.state.as_deref_mut() else {
+            return Some(stage.run(route, facts));
+        };
+        if stage >= Stage::BodySize {
+            state.enter(route, facts);
+        }
+        let snippet = match stage {
+            Stage::ServerSnippet => route.server.as_deref(),
+            Stage::Snippet => route.snippet(),
+            Stage::Elsewhere => None,
+            Stage::Redirect if state.stopped() => return Some(Verdict::Continue),
+            stage => return Some(stage.run(route, facts)),
+        };
+        if let Some(snippet) = snippet
+            && let Ran::Answer(answer) = state.run(snippet, route, facts)
+        {
+            return Some(Verdict::Answer(answer));
+        }
+        if stage == Stage::Snippet {
+            return Some(Verdict::Continue);
+        }
+        match state.moves(route, facts) {
+            Ok(true) => None,
+            Ok(false) => Some(Verdict::Continue),
+            Err(answer) => Some(Verdict::Answer(answer)),
         }
     }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::expression::Expression;
 use crate::filter::{Compression, Text};
 use crate::forwarded;
 use crate::head_guard::Limits;
 use crate::log_format::LogTemplate;
-use crate::upstream::Expression;
 
 /// Settings of the proxy as a whole. The defaults are those of the flags.
 #[derive(Clone, Debug, PartialEq, Eq)]

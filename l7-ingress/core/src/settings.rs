@@ -9,6 +9,7 @@ use model::{ObjectName, PortRef};
 use crate::Balance;
 use crate::filter::Policy;
 use crate::global::Global;
+use crate::snippet::Snippet;
 
 /// ingress-nginx's `proxy-body-size`: 1 MiB.
 const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
@@ -64,6 +65,12 @@ pub struct Settings {
     pub tcp_services: Option<ObjectName>,
     /// The ConfigMap of UDP ports.
     pub udp_services: Option<ObjectName>,
+    /// Whether snippets in annotations are read.
+    pub allow_snippets: bool,
+    /// The ConfigMap's snippets: in front of all hosts, and of each. Those of paths are in the policy.
+    pub http_snippet: Option<Arc<Snippet>>,
+    /// Of each host.
+    pub server_snippet: Option<Arc<Snippet>>,
     /// What holds for all routes.
     pub global: Arc<Global>,
     /// What Ingresses get that do not say otherwise.
@@ -105,6 +112,9 @@ impl Default for Settings {
             configmap: None,
             tcp_services: None,
             udp_services: None,
+            allow_snippets: false,
+            http_snippet: None,
+            server_snippet: None,
             global: Arc::default(),
             policy: Arc::new(Policy {
                 body_limit: Some(DEFAULT_BODY_LIMIT),

@@ -17,6 +17,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::filter::{Moved, Pattern, Policy, Rewrite, Stages};
 use crate::global::Global;
+use crate::snippet::{Rule, Snippet};
 use crate::upstream::Canary;
 
 pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, Resolution};
@@ -161,6 +162,8 @@ pub struct Route {
     pub app_root: Option<Arc<str>>,
     /// Where all its requests are sent to, if that is what it is there for.
     pub moved: Option<Moved>,
+    /// What else is done for its host.
+    pub server: Option<Arc<Snippet>>,
     /// What else its Ingress asks for.
     pub policy: Arc<Policy>,
     /// The filters that have something to do here.
@@ -175,6 +178,30 @@ impl Route {
             .into_iter()
             .chain(canary)
             .chain(&self.errors)
+    }
+
+    pub(crate) fn snippet(&self) -> Option<&Snippet> {
+        self.policy.snippet.as_deref()
+    }
+
+    /// Whether a request has something that snippets remember of it.
+    #[must_use]
+    pub fn has_snippets(&self) -> bool {
+        self.server.is_some() || self.policy.snippet.is_some()
+    }
+
+    /// Who may come in as snippets say it: the path's or, if it says nothing of that in any way, the host's.
+    pub(crate) fn rules(&self) -> &[Rule] {
+        let own = self.snippet().map_or(&[][..], Snippet::rules);
+        match (&self.server, &self.policy.sources) {
+            (Some(server), None) if own.is_empty() => server.rules(),
+            _ => own,
+        }
+    }
+
+    /// What the groups of its path match.
+    pub(crate) fn groups(&self, path: &str) -> Option<Vec<Vec<u8>>> {
+        self.pattern.as_ref()?.groups(path)
     }
 
     /// What the path is rewritten to; a target that is the path itself rewrites nothing, as in ingress-nginx.

@@ -3,20 +3,20 @@
 mod affinity;
 mod canary;
 mod errors;
-mod expression;
 mod rendezvous;
 mod retry;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use crate::expression::Expression;
 use crate::filter::Facts;
 
 pub use affinity::{Affinity, CanaryBehavior, Mode, SameSite, Setting};
 pub(crate) use canary::FieldTest;
 pub use canary::{Canary, CanaryRules, Decider, Destination, Share, Turn};
 pub use errors::Errors;
-pub use expression::{Expression, UnknownVariable};
+pub(crate) use rendezvous::Hash;
 pub use rendezvous::{Key, Number, weight};
 pub use retry::{Condition, Conditions, Retry};
 

@@ -4,6 +4,10 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
+use proptest::prelude::*;
+
+#[path = "../fuzz/checks/certificate.rs"]
+mod certificate;
 #[path = "../fuzz/checks/head_guard.rs"]
 mod head_guard;
 #[path = "../fuzz/checks/host_path.rs"]
@@ -12,6 +16,8 @@ mod host_path;
 mod manifest_table;
 #[path = "../fuzz/checks/proxy_protocol.rs"]
 mod proxy_protocol;
+#[path = "../fuzz/checks/snippet.rs"]
+mod snippet;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -49,3 +55,130 @@ fn manifest_table_seeds() {
 fn proxy_protocol_seeds() {
     replay("proxy_protocol", proxy_protocol::check);
 }
+
+#[test]
+fn snippet_seeds() {
+    replay("snippet", snippet::check);
+}
+
+/// Words that mean something in snippets, and some that do not.
+const WORDS: &[&str] = &[
+    "add_header",
+    "more_set_headers",
+    "more_clear_headers",
+    "proxy_set_header",
+    "proxy_hide_header",
+    "return",
+    "set",
+    "rewrite",
+    "break",
+    "if",
+    "allow",
+    "deny",
+    "expires",
+    "X-A",
+    "X-*",
+    "Content-Length",
+    "Host",
+    "'X-A: $a'",
+    "-s",
+    "-t",
+    "404",
+    "200",
+    "301",
+    "302",
+    "always",
+    "last",
+    "permanent",
+    "redirect",
+    "all",
+    "127.0.0.1",
+    "$a",
+    "$b",
+    "$1",
+    "$uri",
+    "$args",
+    "$http_x_odd",
+    "$request_uri",
+    "${host}",
+    "$arg_q",
+    "$upstream_http_x",
+    "$status",
+    "$request_id",
+    "^/s(.*)$",
+    "(.*)",
+    "/s/$1",
+    "/$1?$args",
+    "https://b.test/$1",
+    "..",
+    "\"$a$a$a$a$a$a\"",
+    "\"a\\nb\"",
+    "($a",
+    "($uri",
+    "=",
+    "~",
+    "!~*",
+    ")",
+    "x)",
+    "{",
+    "}",
+    ";",
+    "#",
+    "\n",
+    "proxy_pass",
+];
+
+proptest! {
+    #[test]
+    fn any_snippet_ends_and_keeps_fields_whole(
+        path in "/s?[/a-z.%2e0d?&=é]{0,12}",
+        server in proptest::collection::vec(proptest::sample::select(WORDS), 0..24),
+        location in proptest::collection::vec(proptest::sample::select(WORDS), 0..24),
+    ) {
+        let text = format!("{path}\n---\n{}\n---\n{}", server.join(" "), location.join(" "));
+        snippet::check(text.as_bytes());
+    }
+
+    #[test]
+    fn any_script_ends_and_keeps_fields_whole(
+        path in "/s/[a-z.%2e0d?&=]{0,12}",
+        server in proptest::collection::vec(proptest::sample::select(LINES), 0..6),
+        location in proptest::collection::vec(proptest::sample::select(LINES), 0..6),
+    ) {
+        let text = format!("{path}\n---\n{}\n---\n{}", server.join("\n"), location.join("\n"));
+        snippet::check(text.as_bytes());
+    }
+}
+
+/// Whole directives, all of them in order.
+const LINES: &[&str] = &[
+    "set $a \"$a$b$uri$args$http_x_odd\";",
+    "set $b \"$a$a$a$a$a$a$a$a\";",
+    "set $args \"$a&$args\";",
+    "rewrite ^/s(.*)$ /s/$1$a last;",
+    "rewrite ^/(.*)$ /$1/x break;",
+    "rewrite (.)(.)$ $1 ;",
+    "rewrite . /s/..$1 ;",
+    "rewrite ^ https://b.test/$uri?$a redirect;",
+    "rewrite /s/(.*) /$1? permanent;",
+    "break;",
+    "return 302 $request_uri;",
+    "return 200 \"$a\\n$b\";",
+    "return 301 \"$a\";",
+    "return 403;",
+    "if ($uri ~ /s/(?<c>.*)) { set $b $c; }",
+    "if ($a = $b) { rewrite ^ /$args break; }",
+    "if ($arg_q) { return 204; }",
+    "if ($http_x_odd !~* \"(!)\") { break; }",
+    "add_header X-A \"$a$b$1\" always;",
+    "add_header ETag $b;",
+    "more_set_headers \"X-C: $a$http_x_odd\" -s '200 302';",
+    "expires -1;",
+    "default_type $a;",
+    "proxy_set_header X-T \"$a$b$status\";",
+    "proxy_set_header Host $a;",
+    "proxy_hide_header Content-Type;",
+    "add_header X-L \"$upstream_http_content_type$sent_http_x_c$upstream_addr\";",
+    "deny 127.0.0.1;",
+    "set $b '';",
+];

@@ -7,10 +7,20 @@ use l7_ingress_core::Route;
 use l7_ingress_core::filter::{
     self, Basic, Credentials, Facts, Limits, Next, Question, Run, Verdict,
 };
+use l7_ingress_core::snippet::State;
 
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::worker::Worker;
+
+/// What becomes of a request that is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// It is passed on.
+    Here,
+    /// A snippet leads it to another path.
+    Elsewhere,
+}
 
 /// Runs the filters of a route.
 ///
@@ -18,14 +28,15 @@ use crate::worker::Worker;
 /// The answer of the one that has one.
 pub(super) async fn admit(
     worker: &Worker,
-    route: &Arc<Route>,
+    (route, state): (&Arc<Route>, Option<&mut State>),
     facts: &Facts<'_>,
     record: &mut Record,
-) -> Result<(), Reply> {
-    let mut run = Run::new(route);
+) -> Result<Admitted, Reply> {
+    let mut run = Run::new(route, state);
     loop {
         let (stage, question) = match run.next(facts) {
-            Next::Pass => return Ok(()),
+            Next::Pass => return Ok(Admitted::Here),
+            Next::Elsewhere => return Ok(Admitted::Elsewhere),
             Next::Answer(_, answer) => return Err(Reply::Filtered(Box::new(answer))),
             Next::Ask(stage, question) => (stage, question),
         };

@@ -46,6 +46,7 @@ impl<'r> Outgoing<'r> {
         let request_id = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
         let request_id = request_id.unwrap_or_default();
         let request_id = match job.global.generates_request_id {
+            _ if let Some(known) = &job.told.request_id => known.into(),
             true => forwarded::request_id(request_id, || fastrand::u128(..)),
             false => request_id.into(),
         };
@@ -184,7 +185,9 @@ impl<'r> Outgoing<'r> {
     /// The host that its Ingress asks for, else as the client wrote it; an HTTP/1.0 client that
     /// wrote none gets the endpoint's empty one (RFC 9112 §3.2).
     fn host(&self) -> &str {
-        let host = self.job.route.policy.upstream_host.as_ref();
+        let policy = &self.job.route.policy;
+        let host = self.job.told.upstream_host.as_ref();
+        let host = host.or(policy.upstream_host.as_ref());
         let host = host.and_then(|host| host.to_str().ok());
         host.unwrap_or(self.job.told.host)
     }

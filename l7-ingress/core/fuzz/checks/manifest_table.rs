@@ -1,27 +1,16 @@
 //! A manifest: YAML documents, each one object. None makes the compiler panic, and the table does not depend on how
 //! often it was compiled on the way.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use k8s_openapi::serde::de::DeserializeOwned;
 use l7_ingress_core::{
     Change, Compiler, Ingress, IngressClass, Route, SecretData, Settings, Table, host, path,
 };
 use model::{EndpointSlice, ObjectName, Service};
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::sign::CertifiedKey;
 use serde_json::Value;
 
-static CERTIFICATE: LazyLock<Arc<CertifiedKey>> = LazyLock::new(|| {
-    let made = rcgen::generate_simple_self_signed(vec!["ingress.local".to_owned()]);
-    let made = made.expect("the name is in order");
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("PKCS #8");
-    let chain = vec![made.cert.der().clone()];
-    CertifiedKey::from_der(chain, key, &default_provider())
-        .expect("they belong together")
-        .into()
-});
+use crate::certificate::CERTIFICATE;
 
 pub(crate) fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else {

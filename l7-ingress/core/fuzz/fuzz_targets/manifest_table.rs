@@ -1,5 +1,7 @@
 #![no_main]
 
+#[path = "../checks/certificate.rs"]
+mod certificate;
 #[path = "../checks/manifest_table.rs"]
 mod manifest_table;
 

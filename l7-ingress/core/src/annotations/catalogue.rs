@@ -61,6 +61,9 @@ const GUARDS: [&str; 6] = [
     "whitelist-source-range",
 ];
 
+const SNIPPET: Support = Differs(
+    "the directives of docs/snippets.md alone; one outside of them refuses the Ingress, by its name and line",
+);
 const NGINX_TEXT: Support = Refused("text of another program's configuration is never run");
 const NO_FASTCGI: Support = Refused("FastCGI is not spoken");
 const NO_WAF: Support = Refused("there is no web application firewall here");
@@ -107,7 +110,7 @@ const CATALOGUE: &[(&str, Support)] = &[
     ("canary-weight", Same),
     ("canary-weight-total", Same),
     ("client-body-buffer-size", Useless("bodies are streamed")),
-    ("configuration-snippet", NGINX_TEXT),
+    ("configuration-snippet", SNIPPET),
     ("connection-proxy-header", Differs("close or keep-alive alone; both end upgrades")),
     ("cors-allow-credentials", Same),
     ("cors-allow-headers", Same),
@@ -180,7 +183,7 @@ const CATALOGUE: &[(&str, Support)] = &[
     ("rewrite-target", Differs("no variable but $1 to $9 is known, doubled slashes are merged, and what would climb is answered with 400")),
     ("satisfy", Same),
     ("server-alias", Differs("names and wildcards alone, no regular expressions")),
-    ("server-snippet", NGINX_TEXT),
+    ("server-snippet", SNIPPET),
     ("service-upstream", Same),
     ("session-cookie-change-on-failure", Differs("without it a retry goes to another endpoint too, and the cookie stays")),
     ("session-cookie-conditional-samesite-none", Same),

@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::reader::{Effect, Reader};
+use crate::expression::Expression;
 use crate::upstream::{
-    Affinity, Condition, Conditions, Errors, Expression, HashBy, Mode, Retry, SameSite, Timeouts,
-    Upstream,
+    Affinity, Condition, Conditions, Errors, HashBy, Mode, Retry, SameSite, Timeouts, Upstream,
 };
 use crate::{Balance, Settings};
 

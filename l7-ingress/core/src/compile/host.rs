@@ -18,6 +18,7 @@ use crate::annotations::BasicWish;
 use crate::certificate::Certificate;
 use crate::configmap;
 use crate::filter::{Basic, FieldList, Moved, Pattern, Policy, Stages};
+use crate::snippet::{self, Snippet};
 use crate::table::Host;
 use crate::{
     Backend, BackendProtocol, EndpointSet, Manner, Passwords, PathType, Resolution, Route, Settings,
@@ -99,13 +100,15 @@ impl Scope<'_> {
             self.slashes(&mut routes);
         }
         let app_root = app_root(&mut routes);
+        let server = self.server_snippet(&rules);
+        let is_needed = app_root.is_some() || server.is_some();
         let is_served = owner.is_some() || host.is_empty();
         let default = if has_root(&routes) || !is_served {
             None
         } else if host.is_empty() {
             self.catch_all(host, catch_all)
         } else {
-            owner.and_then(|owner| self.default(&rules, owner, app_root.is_some()))
+            owner.and_then(|owner| self.default(&rules, owner, is_needed))
         };
         let mut default = default;
         if !subject.canaries.is_empty() {
@@ -115,6 +118,7 @@ impl Scope<'_> {
         }
         let finished = |mut route: Route| {
             route.app_root.clone_from(&app_root);
+            route.server.clone_from(&server);
             arc(route)
         };
         Compiled {
@@ -165,6 +169,7 @@ impl Scope<'_> {
                         https_redirect: self.redirect(ingress, &path.path, rules.has_tls),
                         app_root: ingress.annotations.app_root.clone(),
                         moved: None,
+                        server: None,
                         errors: self.errors(&ingress.name, &policy),
                         policy: Arc::clone(&policy),
                         stages: Stages::default(),
@@ -326,6 +331,7 @@ impl Scope<'_> {
             https_redirect,
             app_root: None,
             moved: None,
+            server: None,
             errors: policy.and_then(|policy| self.errors(ingress, policy)),
             policy: Arc::clone(policy.unwrap_or(&self.settings.policy)),
             stages: Stages::default(),
@@ -399,6 +405,31 @@ impl Scope<'_> {
         match fields.iter().find(|(name, _)| !allowed.contains(name)) {
             Some((name, _)) => Err(format!("{name} is not in global-allowed-response-headers")),
             None => Ok(fields),
+        }
+    }
+
+    /// What is done for the host: what the oldest of its Ingresses that has a `server-snippet` asks for, and then what the
+    /// ConfigMap does.
+    fn server_snippet(&mut self, rules: &Rules<'_>) -> Option<Arc<Snippet>> {
+        let own = |ingress: &&Arc<Accepted>| serves(ingress, rules.host);
+        let ingresses = rules.ingresses.iter().copied().filter(own);
+        let mut asking = ingresses.filter_map(|ingress| {
+            let snippet = ingress.annotations.server_snippet.as_ref()?;
+            Some((ingress, snippet))
+        });
+        let winner = asking.next();
+        if let Some((first, _)) = winner {
+            for (later, _) in asking {
+                let field = "metadata.annotations[server-snippet]".to_owned();
+                let message = format!("host {} has the one of Ingress {}", rules.host, first.name);
+                self.warn(&later.name, field, "Conflict", message);
+            }
+        }
+        let all = self.settings.server_snippet.as_ref();
+        let server = snippet::joined(winner.map(|(_, own)| Snippet::clone(own)), all);
+        match &self.settings.http_snippet {
+            None => server,
+            Some(http) => Some(Arc::new(server.unwrap_or_default().within(http))),
         }
     }
 

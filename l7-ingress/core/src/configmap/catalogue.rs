@@ -31,6 +31,9 @@ pub fn configmap_keys() -> impl Iterator<Item = KnownKey> {
 const FLAGS_BIND: Support = Useless("`--http` and `--https` name the addresses");
 const HASHES: Support = Useless("tables are as large as what is in them");
 const JAEGER: Support = Useless("gone from ingress-nginx, too: OpenTelemetry took its place");
+const SNIPPET: Support = Differs(
+    "the directives of docs/snippets.md alone; one outside of them leaves the key out, by its name and line",
+);
 const NGINX_TEXT: Support = Refused("text of another program's configuration is never run");
 const NO_WAF: Support = Refused("there is no web application firewall here");
 const ONE_LOG: Support = Useless("logs go to standard output and standard error");
@@ -44,7 +47,7 @@ const CATALOGUE: &[(&str, Support)] = &[
     ("add-headers", Same),
     ("allow-backend-server-header", Same),
     ("allow-cross-namespace-resources", Same),
-    ("allow-snippet-annotations", NotYet),
+    ("allow-snippet-annotations", Same),
     ("annotation-value-word-blocklist", Same),
     ("annotations-risk-level", Same),
     ("bind-address", FLAGS_BIND),
@@ -108,7 +111,7 @@ const CATALOGUE: &[(&str, Support)] = &[
     ("hsts-preload", Same),
     ("http-access-log-path", ONE_LOG),
     ("http-redirect-code", Same),
-    ("http-snippet", NGINX_TEXT),
+    ("http-snippet", SNIPPET),
     ("http2-max-concurrent-streams", Same),
     ("http2-max-field-size", Useless("gone from nginx, too: large-client-header-buffers decides")),
     ("http2-max-header-size", Useless("gone from nginx, too: large-client-header-buffers decides")),
@@ -136,7 +139,7 @@ const CATALOGUE: &[(&str, Support)] = &[
     ("limit-rate-after", Same),
     ("limit-req-status-code", Same),
     ("load-balance", Differs("round_robin and ewma")),
-    ("location-snippet", NGINX_TEXT),
+    ("location-snippet", SNIPPET),
     ("log-format-escape-json", Same),
     ("log-format-escape-none", Same),
     ("log-format-stream", Differs("as log-format-upstream")),
@@ -198,7 +201,7 @@ const CATALOGUE: &[(&str, Support)] = &[
     ("reuse-port", Useless("each worker has listeners of its own, whatever it says")),
     ("server-name-hash-bucket-size", HASHES),
     ("server-name-hash-max-size", HASHES),
-    ("server-snippet", NGINX_TEXT),
+    ("server-snippet", SNIPPET),
     ("server-tokens", Differs("without it, the Server of endpoints passes; on, it is penstock")),
     ("service-upstream", Same),
     ("skip-access-log-urls", Same),

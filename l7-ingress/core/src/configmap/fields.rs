@@ -8,10 +8,10 @@ use model::ObjectName;
 
 use super::ConfigData;
 use super::reader::Keys;
+use crate::expression::Expression;
 use crate::filter::FieldList;
 use crate::forwarded::is_hop_by_hop;
 use crate::global::{Global, Server};
-use crate::upstream::Expression;
 
 /// What says where a request goes, and where it ends.
 const FRAMING: [HeaderName; 3] = [CONTENT_LENGTH, HOST, EXPECT];

@@ -7,6 +7,7 @@ use http::StatusCode;
 use super::reader::Keys;
 use crate::annotations::{error_statuses, networks, replacement};
 use crate::filter::{Blocked, Pace, Policy, Proxied, Replacement, SourceRanges, Sources, Text};
+use crate::snippet::{Level, Snippet};
 use crate::upstream::{Condition, Conditions, Errors, Upstream};
 use crate::{Balance, Risk, Settings};
 
@@ -36,8 +37,32 @@ pub(super) fn apply(keys: &mut Keys<'_>, settings: &mut Settings) {
     policy.blocked = blocked(keys).or(policy.blocked);
     policy.proxied = proxied(keys).or(policy.proxied);
     upstream(keys, settings, &mut policy.upstream);
+    snippets(keys, settings, &mut policy);
     if policy != *settings.policy {
         settings.policy = Arc::new(policy);
+    }
+}
+
+/// The snippets of all hosts and paths, and whether Ingresses may have their own.
+fn snippets(keys: &mut Keys<'_>, settings: &mut Settings, policy: &mut Policy) {
+    if let Some(allow) = keys.boolean("allow-snippet-annotations") {
+        settings.allow_snippets = allow;
+    }
+    let mut read = |key, level, outer: &[&Snippet]| {
+        let read =
+            |text: &str| Snippet::read(level, text, outer).map_err(|fault| fault.to_string());
+        let snippet = keys.value(key, read)?;
+        for fault in snippet.idle() {
+            keys.left_out(key, fault.to_string());
+        }
+        Some(Arc::new(snippet)).filter(|snippet| !snippet.is_empty())
+    };
+    settings.http_snippet = read("http-snippet", Level::Http, &[]);
+    settings.server_snippet = read("server-snippet", Level::Server, &[]);
+    let outer: Vec<&Snippet> = settings.server_snippet.as_deref().into_iter().collect();
+    if let Some(snippet) = read("location-snippet", Level::Location, &outer) {
+        snippet.change(policy);
+        policy.snippet = Some(snippet);
     }
 }
 

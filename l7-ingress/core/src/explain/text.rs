@@ -54,6 +54,7 @@ impl fmt::Display for Step {
             Self::Unserved { ingress, reason } => {
                 write!(f, "not served   Ingress {ingress}: {reason}")
             }
+            Self::Elsewhere(path) => write!(f, "rewrite      to the path {path}"),
             Self::Rewrite(target) => write!(f, "rewrite      to {target}"),
             Self::Assumed(stage) => write!(f, "filter       {stage}: taken to let it in"),
             Self::Canary { route, turn } => write_turn(f, route, *turn),

@@ -80,7 +80,7 @@ pub(super) fn moved(route: &Route, facts: &Facts<'_>) -> Option<Answer> {
             to(*status, format!("{scheme}://{host}:{port}{target}"))
         }
         Moved::Slash => {
-            let query = facts.head.uri.query();
+            let query = facts.query;
             let query = query.map(|query| format!("?{query}"));
             let target = format!("{}/{}", route.path, query.unwrap_or_default());
             let location = here(route, facts, &target);
@@ -90,7 +90,7 @@ pub(super) fn moved(route: &Route, facts: &Facts<'_>) -> Option<Answer> {
 }
 
 /// `path` on the host that was asked for.
-fn here(route: &Route, facts: &Facts<'_>, path: &str) -> String {
+pub(crate) fn here(route: &Route, facts: &Facts<'_>, path: &str) -> String {
     if route.policy.relative_redirects {
         return path.to_owned();
     }

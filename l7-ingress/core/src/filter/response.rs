@@ -3,17 +3,19 @@
 //!
 //! ```text
 //!  an endpoint's ─▶ hide-headers, proxy-redirect-*, proxy-cookie-* ─┐
-//!  our own ─────────────────────────────────────────────────────────┴▶ Server ▶ add-headers ▶ CORS ▶ custom-headers ▶ HSTS
+//!  our own ─────────────────────────────────────────────────────────┴▶ Server ▶ add-headers ▶ CORS ▶ custom-headers ▶ HSTS ▶ snippets
 //! ```
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::header::{SERVER, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::Route;
 use crate::global::{Global, Server};
+use crate::snippet::Outcome;
 
 use super::Policy;
 
@@ -27,6 +29,19 @@ pub struct Asked<'r> {
     pub head: &'r Parts,
     /// Whether it came through TLS, whatever a proxy in front says.
     pub tls: bool,
+    /// What snippets have made of the request.
+    pub scripted: Option<Scripted<'r>>,
+}
+
+/// What snippets do to a response.
+#[derive(Clone, Copy, Debug)]
+pub struct Scripted<'r> {
+    /// What they have made of the request.
+    pub outcome: &'r Outcome,
+    /// The response's status.
+    pub status: StatusCode,
+    /// The time.
+    pub now: SystemTime,
 }
 
 /// Takes what clients are not to see out of an endpoint's response.
@@ -54,6 +69,11 @@ pub fn respond(global: &Global, route: Option<&Route>, asked: &Asked<'_>, header
     }
     if let Some(hsts) = global.hsts.as_ref().filter(|_| asked.tls) {
         headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    if let Some(scripted) = &asked.scripted {
+        scripted
+            .outcome
+            .apply(scripted.status, scripted.now, headers);
     }
 }
 

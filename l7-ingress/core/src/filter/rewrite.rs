@@ -9,6 +9,7 @@ use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::{Answer, Facts};
 use crate::Route;
+use crate::snippet::State;
 
 /// Bytes that one compiled expression, and its cache, may take.
 const MAX_PATTERN: usize = 256 * 1024;
@@ -35,6 +36,16 @@ impl Pattern {
     /// Why it cannot be matched, in words.
     pub(crate) fn new(path: &str) -> Result<Self, String> {
         compile(&format!("^{path}"), true).map(Self)
+    }
+
+    /// What its groups match, the whole first.
+    pub(crate) fn groups(&self, path: &str) -> Option<Vec<Vec<u8>>> {
+        let captures = self.0.captures(path.as_bytes())?;
+        let groups = captures.iter();
+        let bytes = |group: Option<regex::bytes::Match<'_>>| {
+            group.map_or_else(Vec::new, |group| group.as_bytes().to_vec())
+        };
+        Some(groups.map(bytes).collect())
     }
 
     pub(crate) fn matches(&self, path: &str) -> bool {
@@ -169,7 +180,7 @@ pub struct Rewritten {
 ///
 /// # Errors
 /// The answer to a path that would become another one than its Ingress means (400), or too long (414).
-pub fn rewrite(route: &Route, facts: &Facts<'_>) -> Result<Option<Rewritten>, Answer> {
+fn rewrite(route: &Route, facts: &Facts<'_>) -> Result<Option<Rewritten>, Answer> {
     let (Some(rewrite), Some(pattern)) = (route.rewrite(), &route.pattern) else {
         return Ok(None);
     };
@@ -178,10 +189,7 @@ pub fn rewrite(route: &Route, facts: &Facts<'_>) -> Result<Option<Rewritten>, An
     };
     let bad = || Answer::status(StatusCode::BAD_REQUEST);
     let mut target = tidy(&rewrite.target.expand(&captures)?).ok_or_else(bad)?;
-    if let Some(query) = facts.head.uri.query() {
-        target.push('?');
-        target.push_str(query);
-    }
+    push_query(&mut target, facts);
     let prefix = rewrite.prefix.as_ref();
     let prefix = prefix.map(|prefix| {
         let mut text = String::new();
@@ -194,9 +202,44 @@ pub fn rewrite(route: &Route, facts: &Facts<'_>) -> Result<Option<Rewritten>, An
     }))
 }
 
+/// The target that scripts have made, where it is not the client's; their `break` keeps the route's own rewriting away.
+///
+/// # Errors
+/// As [`rewrite`].
+pub fn target(
+    route: &Route,
+    facts: &Facts<'_>,
+    state: Option<&State>,
+) -> Result<Option<Rewritten>, Answer> {
+    let Some(state) = state else {
+        return rewrite(route, facts);
+    };
+    let facts = &state.facts(facts);
+    if !state.stopped()
+        && let Some(rewritten) = rewrite(route, facts)?
+    {
+        return Ok(Some(rewritten));
+    }
+    if state.place().is_none() {
+        return Ok(None);
+    }
+    let bad = || Answer::status(StatusCode::BAD_REQUEST);
+    let mut target = tidy(facts.path.as_bytes()).ok_or_else(bad)?;
+    push_query(&mut target, facts);
+    let prefix = None;
+    Ok(Some(Rewritten { target, prefix }))
+}
+
+fn push_query(target: &mut String, facts: &Facts<'_>) {
+    if let Some(query) = facts.query {
+        target.push('?');
+        target.push_str(query);
+    }
+}
+
 /// The path as it may stand in a request: absolute, without empty segments. None with dot segments, which only
 /// captures that were put together in an unlucky way can bring.
-fn tidy(path: &[u8]) -> Option<String> {
+pub(crate) fn tidy(path: &[u8]) -> Option<String> {
     let mut tidy = String::with_capacity(path.len() + 1);
     for segment in path.split(|byte| *byte == b'/') {
         match segment {
@@ -215,7 +258,7 @@ fn tidy(path: &[u8]) -> Option<String> {
 }
 
 /// Percent-encodes all that may not stand in a path (RFC 3986 §3.3).
-fn encode(to: &mut String, bytes: &[u8]) {
+pub(crate) fn encode(to: &mut String, bytes: &[u8]) {
     for (place, &byte) in bytes.iter().enumerate() {
         let plain = byte.is_ascii_alphanumeric()
             || b"-._~!$&'()*+,;=:@/".contains(&byte)

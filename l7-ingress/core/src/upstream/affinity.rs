@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 
 use super::Choice;
-use super::expression::cookie;
 use super::rendezvous::{Hash, Key, Number};
 use crate::Backend;
+use crate::expression::cookie;
 
 /// The cookie of an Ingress.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use model::ObjectName;
 use regex::bytes::Regex;
 
 use super::affinity::{Affinity, CanaryBehavior};
-use super::expression::cookie_of_any_case;
 use super::{HashBy, Upstream};
+use crate::expression::cookie_of_any_case;
 use crate::filter::compile_expression;
 use crate::{Backend, Resolution, Route};
 
