@@ -164,11 +164,12 @@ impl Server {
         let log = Writer::start().map_err(RunError::Thread)?;
         let tls = tls::server_config(Arc::clone(&provider), Arc::clone(&table))?;
         let key = passwords::key()?;
+        let connector = Connector::new();
         let zones = Zones::new(tokio::time::Instant::now());
         let seed = |(index, (listeners, ports)): (usize, (Listeners, _))| Seed {
             table: Arc::clone(&table),
             tls: Arc::clone(&tls),
-            connector: Connector::new(&provider),
+            connector: connector.clone(),
             listeners,
             metrics: metrics.worker(index),
             log: log.handle(metrics.worker(index)),

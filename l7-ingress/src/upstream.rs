@@ -17,7 +17,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use l7_ingress_core::global::KeepAlive;
 use l7_ingress_core::upstream::{Choice, Key, Number};
-use l7_ingress_core::{Backend, BackendId, BackendProtocol, Balance, EndpointSet};
+use l7_ingress_core::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, TlsId};
 use tokio::time::Instant;
 
 pub(crate) use connect::{ConnectError, Connector};
@@ -32,9 +32,12 @@ pub(crate) struct Upstreams {
     keep_alive: Rc<Cell<KeepAlive>>,
     all_idle: Rc<Cell<usize>>,
     groups: RefCell<HashMap<(BackendId, BackendProtocol), Rc<Group>, RandomState>>,
-    /// Backends that share an endpoint share its connections, latency and health.
-    peers: RefCell<HashMap<(SocketAddr, BackendProtocol), Weak<Peer>, RandomState>>,
+    /// Backends that share an endpoint share its connections, latency and health, if they are to it one and the same.
+    peers: RefCell<HashMap<PeerKey, Weak<Peer>, RandomState>>,
 }
+
+/// An endpoint, what is spoken to it, and as whom.
+type PeerKey = (SocketAddr, BackendProtocol, TlsId);
 
 /// The peers of one backend.
 #[derive(Debug)]
@@ -71,12 +74,12 @@ impl Upstreams {
         let endpoints = backend.endpoints();
         if let Some(group) = self.groups.borrow().get(&(backend.id, protocol)) {
             if !Arc::ptr_eq(&group.endpoints.borrow(), &endpoints) {
-                *group.peers.borrow_mut() = self.peers_of(&endpoints, protocol, now);
+                *group.peers.borrow_mut() = self.peers_of(backend, &endpoints, protocol, now);
                 *group.endpoints.borrow_mut() = Arc::clone(&endpoints);
             }
             return Rc::clone(group);
         }
-        let peers = self.peers_of(&endpoints, protocol, now);
+        let peers = self.peers_of(backend, &endpoints, protocol, now);
         // Workers and replicas that start together must not all turn to the first endpoint.
         let turn = Cell::new(fastrand::usize(..peers.len().max(1)));
         let group = Rc::new(Group {
@@ -94,20 +97,29 @@ impl Upstreams {
 
     fn peers_of(
         &self,
+        backend: &Backend,
         endpoints: &EndpointSet,
         protocol: BackendProtocol,
         now: Instant,
     ) -> Rc<[Rc<Peer>]> {
+        let tls = backend.tls.as_ref().filter(|_| protocol.is_tls());
+        let id = tls.map(|tls| tls.id()).unwrap_or_default();
         let mut known = self.peers.borrow_mut();
         endpoints
             .addresses
             .iter()
             .map(|address| {
-                let slot = known.entry((*address, protocol)).or_default();
+                let slot = known.entry((*address, protocol, id)).or_default();
                 slot.upgrade().unwrap_or_else(|| {
                     let all_idle = Rc::clone(&self.all_idle);
                     let keep_alive = Rc::clone(&self.keep_alive);
-                    let peer = Peer::new(*address, protocol, keep_alive, all_idle, now);
+                    let peer = Peer::new(
+                        *address,
+                        (protocol, tls.cloned()),
+                        keep_alive,
+                        all_idle,
+                        now,
+                    );
                     let peer = Rc::new(peer);
                     *slot = Rc::downgrade(&peer);
                     peer

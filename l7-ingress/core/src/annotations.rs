@@ -2,6 +2,7 @@
 
 mod access;
 mod auth;
+mod backend_tls;
 mod canary;
 mod catalogue;
 mod cors;
@@ -20,6 +21,7 @@ use model::ObjectName;
 
 pub(crate) use self::auth::BasicWish;
 use self::reader::Reader;
+use crate::backend_tls::TlsWish;
 use crate::filter::Policy;
 use crate::secret::Use;
 use crate::snippet::Snippet;
@@ -37,6 +39,8 @@ pub(crate) use upstream::error_statuses;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Annotations {
     pub(crate) backend_protocol: Option<BackendProtocol>,
+    /// How TLS is spoken to endpoints, where it is.
+    pub(crate) backend_tls: Option<Box<TlsWish>>,
     /// Whether TLS is spoken to endpoints where clients speak it.
     pub(crate) follows_scheme: bool,
     pub(crate) balance: Option<Balance>,
@@ -98,6 +102,7 @@ impl Annotations {
         }
         let mut reader = Reader::new(annotations, settings, ingress);
         (values.backend_protocol, values.follows_scheme) = protocol(&mut reader);
+        values.backend_tls = backend_tls::read(&mut reader);
         values.balance = upstream::balance(&mut reader);
         values.service_upstream = reader
             .boolean("service-upstream")

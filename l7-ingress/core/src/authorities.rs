@@ -23,8 +23,12 @@ pub(crate) enum AuthoritiesError {
 }
 
 impl AuthoritiesError {
+    /// Whether there is no bundle at all.
+    pub(crate) const fn is_absence(&self) -> bool {
+        matches!(self, Self::NoField)
+    }
+
     /// The field at fault.
-    #[expect(dead_code, reason = "no annotation names authorities yet")]
     pub(crate) fn field(&self) -> String {
         let name = match self {
             Self::Pem(name, _) | Self::Empty(name) => name,

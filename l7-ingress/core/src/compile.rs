@@ -9,6 +9,7 @@
 //! one thing: what is refused keeps its last good version.
 
 mod accept;
+mod backend_tls;
 mod canary;
 mod configs;
 mod host;
@@ -35,6 +36,7 @@ use model::{
 };
 use rustls::sign::CertifiedKey;
 
+use self::backend_tls::HostTls;
 use self::configs::Configs;
 use self::host::{Compiled, Scope, Subject};
 use self::ingresses::{CatchAllRank, Ingresses};
@@ -153,7 +155,7 @@ impl Compiler {
         let not_found = Backend::new(
             BackendId(u64::MAX),
             (ObjectName::new("", ""), PortRef::Number(0)),
-            Manner::default(),
+            (Manner::default(), None),
             host::not_found(),
         );
         let mut names = Names::default();
@@ -285,7 +287,7 @@ impl Compiler {
             object: ObjectRef::new(Kind::Secret, certificate.secret.clone()),
             field: "data[tls.crt]".to_owned(),
             reason: "CertificateExpired",
-            message: "has expired; it goes on being served".to_owned(),
+            message: "has expired; it goes on being used".to_owned(),
             severity: Severity::Warning,
         });
         let all: BTreeSet<Problem> = self
@@ -419,6 +421,7 @@ impl Compiler {
             services: &mut self.services,
             secrets: &self.secrets,
             configs: &self.configs,
+            tls: HostTls::default(),
             problems: Vec::new(),
         };
         let is_known = !subject.ingresses.is_empty() || pattern.is_empty();

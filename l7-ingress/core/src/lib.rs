@@ -5,7 +5,9 @@
 
 mod annotations;
 mod authorities;
+mod backend_tls;
 mod certificate;
+mod cipher_list;
 mod class;
 mod compile;
 mod configmap;
@@ -30,6 +32,7 @@ mod table;
 pub mod upstream;
 
 pub use annotations::{Known, Support, catalogue, size};
+pub use backend_tls::{BackendTls, TlsId};
 pub use class::IngressClass;
 pub use compile::{CertificateInfo, Change, Compiler, EndpointCounts, Outcome, compile};
 pub use configmap::{ConfigData, KnownKey, configmap_key, configmap_keys};

@@ -53,6 +53,8 @@ pub struct Settings {
     pub service_upstream: bool,
     /// The most that annotations may risk.
     pub risk: Risk,
+    /// Whether what an Ingress says of TLS to endpoints holds for its own paths alone.
+    pub tls_by_path: bool,
     /// Words that no annotation may hold.
     pub forbidden_words: Vec<Box<str>>,
     /// Whether annotations may name objects of other namespaces.
@@ -106,6 +108,7 @@ impl Default for Settings {
             retries_all: false,
             service_upstream: false,
             risk: Risk::High,
+            tls_by_path: false,
             forbidden_words: Vec::new(),
             cross_namespace: false,
             allowed_headers: Vec::new(),

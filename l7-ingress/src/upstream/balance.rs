@@ -108,7 +108,7 @@ mod tests {
                 let all_idle = Rc::new(Cell::new(0));
                 Rc::new(Peer::new(
                     address,
-                    BackendProtocol::Http,
+                    (BackendProtocol::Http, None),
                     Rc::new(Cell::new(keep_alive)),
                     all_idle,
                     now,

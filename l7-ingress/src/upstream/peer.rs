@@ -3,11 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use l7_ingress_core::BackendProtocol;
 use l7_ingress_core::global::KeepAlive;
 use l7_ingress_core::upstream::Number;
+use l7_ingress_core::{BackendProtocol, BackendTls};
 use tokio::time::Instant;
 
 use super::h1::Connection;
@@ -30,6 +31,8 @@ pub(crate) struct Peer {
     /// What keys and cookies know it by.
     pub(crate) number: Number,
     pub(crate) protocol: BackendProtocol,
+    /// How TLS is spoken to it, where it is; `None` for the default.
+    pub(crate) tls: Option<Arc<BackendTls>>,
     /// The address as logs and metrics print it.
     pub(crate) name: Box<str>,
     /// Where it speaks HTTP/2: the connection that all requests share.
@@ -52,7 +55,7 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn new(
         address: SocketAddr,
-        protocol: BackendProtocol,
+        (protocol, tls): (BackendProtocol, Option<Arc<BackendTls>>),
         keep_alive: Rc<Cell<KeepAlive>>,
         all_idle: Rc<Cell<usize>>,
         now: Instant,
@@ -61,6 +64,7 @@ impl Peer {
             address,
             number: Number::of(address),
             protocol,
+            tls,
             name: address.to_string().into(),
             h2: RefCell::default(),
             idle: RefCell::default(),

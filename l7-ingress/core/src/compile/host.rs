@@ -8,6 +8,7 @@ use http::StatusCode;
 use model::{Kind, ObjectName, ObjectRef, PortRef, Problem, Severity};
 
 use super::accept::{Accepted, AcceptedPath, ServicePort};
+use super::backend_tls::HostTls;
 use super::configs::Configs;
 use super::mates::{Mate, MateKind};
 use super::names::Names;
@@ -43,6 +44,7 @@ pub(super) struct Scope<'c> {
     pub(super) services: &'c mut Services,
     pub(super) secrets: &'c Secrets,
     pub(super) configs: &'c Configs,
+    pub(super) tls: HostTls,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -93,6 +95,8 @@ impl Scope<'_> {
             ingresses,
             has_tls: chosen.has_entry,
         };
+        let all: Vec<_> = ingresses.iter().copied().chain(catch_all).collect();
+        self.read_tls(host, &all);
         let owner = ingresses.iter().find(|ingress| serves(ingress, host));
         let owner = owner.copied();
         let mut routes = self.routes(&rules);
@@ -342,10 +346,14 @@ impl Scope<'_> {
     fn policy(&mut self, ingress: &Accepted) -> Arc<Policy> {
         let annotations = &ingress.annotations;
         let own = &annotations.policy;
-        if annotations.custom_headers.is_none() && annotations.basic.is_none() {
+        let tls = self.tls.fault(&ingress.name).map(str::to_owned);
+        if annotations.custom_headers.is_none() && annotations.basic.is_none() && tls.is_none() {
             return Arc::clone(own);
         }
         let mut policy = Policy::clone(own);
+        if let Some(what) = tls {
+            policy.denied = self.denied(ingress, "proxy-ssl-secret", &what);
+        }
         if let Some(config) = &annotations.custom_headers {
             match self.custom_headers(config) {
                 Ok(fields) => policy.custom_headers = Some(fields),
@@ -446,6 +454,7 @@ impl Scope<'_> {
         let wish = Wish {
             port: None,
             protocol: Some(BackendProtocol::Http),
+            tls: None,
             manner: Manner {
                 balance: self.settings.balance,
                 ..Manner::default()
@@ -465,6 +474,7 @@ impl Scope<'_> {
         let wish = Wish {
             port: wanted.port.as_ref(),
             protocol: None,
+            tls: None,
             manner: Manner {
                 balance: self.settings.balance,
                 ..Manner::default()
@@ -504,6 +514,7 @@ impl Scope<'_> {
         let wish = Wish {
             port: Some(&backend.port),
             protocol: main.annotations.backend_protocol,
+            tls: self.tls.terms(&main.name),
             manner: Manner {
                 follows_scheme: main.annotations.follows_scheme,
                 is_service: annotations.service_upstream,

@@ -184,7 +184,6 @@ impl Secrets {
     }
 
     /// `ca.crt` with `ca.crl`, for whoever is a user as [`Use::Authorities`].
-    #[expect(dead_code, reason = "no annotation names authorities yet")]
     pub(crate) fn authorities(
         &self,
         name: &ObjectName,

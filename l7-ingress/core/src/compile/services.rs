@@ -1,16 +1,19 @@
 //! The Services that Ingresses lead to, their slices, and the backends that routes share.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use model::{
     EndpointSlice, ObjectName, PortRef, PortTarget, Protocol, Service, ServicePort, ServiceTarget,
 };
 
+use rustls_pki_types::ServerName;
+
 use super::names::Map;
 use super::users::{IngressId, Users};
-use crate::{Backend, BackendId, BackendProtocol, EndpointSet, Manner, Resolution};
+use crate::backend_tls::Terms;
+use crate::{Backend, BackendId, BackendProtocol, BackendTls, EndpointSet, Manner, Resolution};
 
 /// The Services of the cluster.
 #[derive(Debug, Default)]
@@ -49,6 +52,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) port: Option<&'a PortRef>,
     /// `None` asks the Service's `appProtocol`.
     pub(crate) protocol: Option<BackendProtocol>,
+    /// How TLS is spoken, where it is; `None` for the default.
+    pub(crate) tls: Option<&'a Arc<Terms>>,
     /// All else.
     pub(crate) manner: Manner,
 }
@@ -179,9 +184,11 @@ impl Services {
             protocol,
             ..wish.manner
         };
+        let tls = wish.tls.map(|terms| (terms, entry.tls_name(&name, terms)));
+        let tls = tls.as_ref().map(|(terms, own)| (*terms, own));
         let wanted = |shared: &&mut Shared| {
             let backend = &shared.backend;
-            backend.port == port && backend.manner == manner
+            backend.port == port && backend.manner == manner && is(backend.tls.as_ref(), tls)
         };
         if let Some(shared) = entry.backends.iter_mut().find(wanted) {
             shared.routes += 1;
@@ -193,7 +200,14 @@ impl Services {
         }
         let id = BackendId(self.next_id);
         self.next_id += 1;
-        let backend = Backend::new(id, (name, port), manner, endpoints);
+        // Ports of one Service share what they are spoken to by.
+        let tls = tls.map(|(terms, own)| {
+            let mut known = entry.backends.iter();
+            let known = known.find(|shared| is(shared.backend.tls.as_ref(), Some((terms, own))));
+            let known = known.and_then(|shared| shared.backend.tls.clone());
+            known.unwrap_or_else(|| Arc::new(BackendTls::new(id.0, terms, own.clone())))
+        });
+        let backend = Backend::new(id, (name, port), (manner, tls), endpoints);
         let backend = Arc::new(backend);
         entry.backends.push(Shared {
             backend: Arc::clone(&backend),
@@ -380,6 +394,24 @@ impl Entry {
         }
     }
 
+    /// The name that certificates of endpoints are to be for: the Ingress's, or the one that it has in the cluster or
+    /// outside of it.
+    fn tls_name(&self, name: &ObjectName, terms: &Terms) -> ServerName<'static> {
+        if let Some(own) = terms.name() {
+            return own.clone();
+        }
+        let service = self.service.as_ref();
+        let external = service.and_then(|service| match &service.target {
+            ServiceTarget::ExternalName(host) => ServerName::try_from(host.to_string()).ok(),
+            _ => None,
+        });
+        let own = || ServerName::try_from(format!("{}.{}.svc", name.name, name.namespace)).ok();
+        // No certificate is for this one, which names of objects cannot make necessary.
+        external
+            .or_else(own)
+            .unwrap_or_else(|| ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into()))
+    }
+
     /// Where the cluster itself balances: a headless Service has no such address.
     fn address(&self) -> Option<IpAddr> {
         self.service.as_ref()?.cluster_ips.first().copied()
@@ -394,6 +426,14 @@ impl Entry {
                 backend.publish(next);
             }
         }
+    }
+}
+
+/// Whether TLS is spoken as asked for.
+fn is(own: Option<&Arc<BackendTls>>, wanted: Option<(&Arc<Terms>, &ServerName<'_>)>) -> bool {
+    match (own, wanted) {
+        (Some(own), Some((terms, name))) => own.is(terms, name),
+        (own, wanted) => own.is_none() && wanted.is_none(),
     }
 }
 

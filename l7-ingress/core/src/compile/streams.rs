@@ -119,6 +119,7 @@ impl Compiler {
         let wish = Wish {
             port: Some(&entry.target),
             protocol: Some(BackendProtocol::Http),
+            tls: None,
             manner: Manner {
                 balance: self.settings.balance,
                 transport: protocol,

@@ -1,6 +1,7 @@
 //! Objects in, answers out.
 
 mod accept;
+mod backend_tls;
 mod canary;
 mod classes;
 mod configmap;

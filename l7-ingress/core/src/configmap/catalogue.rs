@@ -190,7 +190,7 @@ const CATALOGUE: &[(&str, Support)] = &[
     ("proxy-request-buffering", Differs("as the annotation: off unless it is on")),
     ("proxy-send-timeout", Same),
     ("proxy-set-headers", Differs("variables are those of upstream-hash-by; a field replaces the one of the proxy")),
-    ("proxy-ssl-location-only", Useless("what an Ingress says of TLS to endpoints holds for its own paths alone")),
+    ("proxy-ssl-location-only", Differs("off, what the oldest Ingress of a host asks for holds for the paths of its own namespace alone")),
     ("proxy-stream-next-upstream", Same),
     ("proxy-stream-next-upstream-timeout", Same),
     ("proxy-stream-next-upstream-tries", Differs("0 tries every endpoint once")),

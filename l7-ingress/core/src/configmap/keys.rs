@@ -108,6 +108,9 @@ fn annotations(keys: &mut Keys<'_>, settings: &mut Settings) {
             }
         }
     }
+    if let Some(by_path) = keys.boolean("proxy-ssl-location-only") {
+        settings.tls_by_path = by_path;
+    }
     if let Some(may) = keys.boolean("allow-cross-namespace-resources") {
         settings.cross_namespace = may;
     }

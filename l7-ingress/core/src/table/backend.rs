@@ -6,6 +6,8 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use model::{ObjectName, PortRef, Protocol};
 
+use crate::BackendTls;
+
 /// A number that no two backends of one process's life share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendId(pub u64);
@@ -16,12 +18,20 @@ pub enum BackendProtocol {
     /// HTTP/1.1
     #[default]
     Http,
-    /// HTTP/1.1 over TLS, certificate not verified (ingress-nginx's default)
+    /// HTTP/1.1 over TLS
     Https,
     /// HTTP/2 with prior knowledge: `backend-protocol: GRPC`, `appProtocol: kubernetes.io/h2c`
     H2c,
     /// HTTP/2 over TLS: `backend-protocol: GRPCS`
     H2Tls,
+}
+
+impl BackendProtocol {
+    /// Whether it is spoken under TLS.
+    #[must_use]
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::H2Tls)
+    }
 }
 
 /// How an endpoint is chosen.
@@ -63,6 +73,8 @@ pub struct Backend {
     pub upstream_name: Box<str>,
     /// How its endpoints are found, chosen and spoken to.
     pub manner: Manner,
+    /// How TLS is spoken, where it is; `None` for the default.
+    pub tls: Option<Arc<BackendTls>>,
     endpoints: ArcSwap<EndpointSet>,
 }
 
@@ -72,7 +84,7 @@ impl Backend {
     pub fn new(
         id: BackendId,
         (service, port): (ObjectName, PortRef),
-        manner: Manner,
+        (manner, tls): (Manner, Option<Arc<BackendTls>>),
         endpoints: EndpointSet,
     ) -> Self {
         let upstream_name = format!("{}-{}-{port}", service.namespace, service.name).into();
@@ -83,6 +95,7 @@ impl Backend {
             port,
             upstream_name,
             manner,
+            tls,
             endpoints,
         }
     }

@@ -238,7 +238,7 @@ mod tests {
         Backend::new(
             BackendId(0),
             (ObjectName::new("shop", "web"), PortRef::Number(80)),
-            Manner::default(),
+            (Manner::default(), None),
             EndpointSet::empty(Resolution::Missing),
         )
     }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The class that most tests use; applied by [`World::new`].
-const CLASS: &str = "
+pub(super) const CLASS: &str = "
 apiVersion: networking.k8s.io/v1
 kind: IngressClass
 metadata: {name: nginx}
