@@ -15,7 +15,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, Authority, Backend, Body, Proxy, describe, full, request, secret, served, soon,
+    Answer, Authority, Backend, Body, Ca, Proxy, credentials, describe, full, request, secret,
+    served, soon,
 };
 
 /// One file.
@@ -43,7 +44,8 @@ struct Case {
     #[serde(default)]
     annotations: BTreeMap<String, String>,
     /// `TYPE PATH SERVICE`; `Prefix / echo` unless said otherwise. There are the Services `echo` and `other`, `trio` of
-    /// three endpoints, `half` with `echo` and an endpoint that refuses, `dead` with the latter alone, and `empty`.
+    /// three endpoints, `half` with `echo` and an endpoint that refuses, `dead` with the latter alone, and `empty`; under TLS there are
+    /// `secure`, `guarded` and `deep`.
     #[serde(default)]
     paths: Vec<String>,
     /// Whether the host has a certificate.
@@ -94,7 +96,7 @@ struct Exchange {
     has: BTreeMap<String, String>,
     /// A part of the answer's body.
     contains: Option<String>,
-    /// What the backend saw: `path`, `method`, `host`, `pod`, `body`.
+    /// What the backend saw: `path`, `method`, `host`, `pod`, `body`, and under TLS `sni`, `version`, `suite`.
     #[serde(default)]
     saw: BTreeMap<String, String>,
     /// Fields that the backend saw; `null` for one that was not there.
@@ -154,6 +156,7 @@ async fn run(table: &Table) -> Vec<(&str, String)> {
     objects.extend(served("half", &[echo.address, dead]));
     objects.extend(served("dead", &[dead]));
     objects.extend(served("empty", &[]));
+    let secure = secure(&mut objects).await;
     objects.extend(table.objects.iter().cloned());
     for (number, case) in table.cases.iter().enumerate() {
         objects.extend(case.objects(number));
@@ -176,7 +179,42 @@ async fn run(table: &Table) -> Vec<(&str, String)> {
             }
         }
     }
+    drop(secure);
     faults
+}
+
+/// The backends under TLS, and the Secrets that know them: `secure` takes any client; `guarded` asks for a certificate as
+/// the Secret `identity` has one; `deep` has two authorities between itself and `ca.crt`, which `identity` and `authority`
+/// hold; `bare` has the certificate alone, `stranger` one of nobody's and its `ca.crt`.
+async fn secure(objects: &mut Vec<Value>) -> Vec<Backend> {
+    let (ca, strangers) = (Ca::new("compat"), Ca::new("strangers"));
+    let identity = ca.issue(&["proxy"]);
+    let deep = ca.below("one").below("two");
+    let issue = |ca: &Ca, name: &str| ca.issue(&[&format!("{name}.default.svc"), "named.test"]);
+    let configs = [
+        ("secure", issue(&ca, "secure").server(&[])),
+        (
+            "guarded",
+            ca.asking(&issue(&ca, "guarded"), rustls::ALL_VERSIONS),
+        ),
+        ("deep", issue(&deep, "deep").server(&[])),
+    ];
+    let mut backends = Vec::new();
+    for (name, config) in configs {
+        let backend =
+            Backend::https(config, move |request| describe(name.to_owned(), request)).await;
+        objects.extend(served(name, &[backend.address]));
+        backends.push(backend);
+    }
+    let foreign = strangers.issue(&["stranger"]);
+    let trusted = (&*ca.certificate, "");
+    objects.extend([
+        credentials("identity", Some(&identity), trusted),
+        credentials("authority", None, trusted),
+        credentials("bare", Some(&identity), ("", "")),
+        credentials("stranger", Some(&foreign), (&strangers.certificate, "")),
+    ]);
+    backends
 }
 
 /// The host of a table's `number`th case.

@@ -2,6 +2,7 @@
 
 mod authority;
 mod backend;
+mod ca;
 mod client;
 mod names;
 mod objects;
@@ -10,7 +11,8 @@ mod proxy;
 use std::time::Duration;
 
 pub(crate) use authority::{Authority, Pem};
-pub(crate) use backend::{Backend, Raw, call, describe, trailing};
+pub(crate) use backend::{Backend, Raw, call, describe, hexadecimal, trailing};
+pub(crate) use ca::{Ca, Flaws, credentials};
 pub(crate) use client::{Answer, Connection, Lost, Request, get, request};
 pub(crate) use names::Names;
 pub(crate) use objects::{

@@ -112,9 +112,15 @@ impl Backend {
                 match tls {
                     None => serve(tcp, answer).await,
                     Some(tls) => {
-                        if let Ok(session) = tls.accept(tcp).await {
-                            serve(session, answer).await;
-                        }
+                        let Ok(session) = tls.accept(tcp).await else {
+                            return;
+                        };
+                        let facts = Session::of(session.get_ref().1);
+                        let answer = move |mut request: Request<Incoming>| {
+                            request.extensions_mut().insert(facts.clone());
+                            answer(request)
+                        };
+                        serve(session, answer).await;
                     }
                 }
             }
@@ -222,6 +228,34 @@ async fn serve<F>(
     let _ = served.await;
 }
 
+/// What a backend under TLS knows of a connection.
+#[derive(Clone, Debug)]
+struct Session {
+    /// The certificate that the proxy showed, in hexadecimal.
+    client: String,
+    sni: String,
+    version: String,
+    suite: String,
+}
+
+impl Session {
+    fn of(session: &rustls::ServerConnection) -> Self {
+        let shown = session.peer_certificates();
+        let shown = shown.and_then(|chain| chain.first());
+        Self {
+            client: shown.map(|own| hexadecimal(own)).unwrap_or_default(),
+            sni: session.server_name().unwrap_or_default().to_owned(),
+            version: format!("{:?}", session.protocol_version().unwrap()),
+            suite: format!("{:?}", session.negotiated_cipher_suite().unwrap().suite()),
+        }
+    }
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Sends a call's body back, with the trailer that ends one that succeeded.
 pub(crate) async fn call(request: Request<Incoming>) -> Response<Body> {
     let body = request.into_body().map_err(Into::into);
@@ -250,7 +284,8 @@ pub(crate) async fn describe(name: String, request: Request<Incoming>) -> Respon
     };
     let trailers = collected.trailers().map_or(0, HeaderMap::len);
     let authority = head.uri.authority().map(ToString::to_string);
-    let described = json!({
+    let session = head.extensions.get::<Session>();
+    let mut described = json!({
         "pod": name,
         "namespace": "default",
         "method": head.method.as_str(),
@@ -261,6 +296,12 @@ pub(crate) async fn describe(name: String, request: Request<Incoming>) -> Respon
         "trailers": trailers,
         "body": String::from_utf8_lossy(&collected.to_bytes()),
     });
+    if let Some(session) = session {
+        described["client"] = session.client.clone().into();
+        described["sni"] = session.sni.clone().into();
+        described["version"] = session.version.clone().into();
+        described["suite"] = session.suite.clone().into();
+    }
     let mut response = Response::new(full(described.to_string()));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
