@@ -166,6 +166,7 @@ impl Server {
         let key = passwords::key()?;
         let connector = Connector::new();
         let zones = Zones::new(tokio::time::Instant::now());
+        let resolvers: Arc<[SocketAddr]> = args.proxy.resolver.clone().into();
         let seed = |(index, (listeners, ports)): (usize, (Listeners, _))| Seed {
             table: Arc::clone(&table),
             tls: Arc::clone(&tls),
@@ -176,6 +177,7 @@ impl Server {
             shutdown: process.shutdown().clone(),
             zones: Arc::clone(&zones),
             checks: Checks::new(key.clone()),
+            resolvers: Arc::clone(&resolvers),
             ports,
         };
         let sockets = listeners.into_iter().zip(ports);

@@ -1,4 +1,5 @@
-//! Resolves the names of ExternalName Services, and again when their answers expire.
+//! Resolves the names of ExternalName Services, and again when their answers expire; and those that the proxy asks by
+//! itself.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -108,30 +109,39 @@ async fn ask(
     backend: Arc<Backend>,
 ) -> (Question, Duration) {
     let Question { host, port, .. } = &question;
-    // A trailing dot: search domains are the pod's business, not the Service's.
-    let again = match resolver.lookup_ip(format!("{host}.")).await {
+    let again = match lookup(resolver, host, *port).await {
         Err(error) => {
             tracing::warn!("{}: {host} cannot be resolved: {error}", backend.service);
             RETRY
         }
-        Ok(answer) => {
-            let expires = answer
-                .valid_until()
-                .saturating_duration_since(std::time::Instant::now());
-            let addresses = usable(answer.iter(), *port);
-            if addresses.is_empty() {
-                tracing::warn!(
-                    "{}: {host} resolves to no address that may be used",
-                    backend.service
-                );
-                RETRY
-            } else {
-                publish(&backend, &question, addresses);
-                expires.clamp(*TTL.start(), *TTL.end())
-            }
+        Ok((addresses, _)) if addresses.is_empty() => {
+            tracing::warn!(
+                "{}: {host} resolves to no address that may be used",
+                backend.service
+            );
+            RETRY
+        }
+        Ok((addresses, again)) => {
+            publish(&backend, &question, addresses);
+            again
         }
     };
     (question, again)
+}
+
+/// The addresses of a name that may be used, and when to ask again.
+pub(crate) async fn lookup(
+    resolver: &TokioResolver,
+    host: &str,
+    port: u16,
+) -> Result<(Box<[SocketAddr]>, Duration), NetError> {
+    // A trailing dot: search domains are the pod's business, not that of who wrote the name.
+    let answer = resolver.lookup_ip(format!("{host}.")).await?;
+    let expires = answer
+        .valid_until()
+        .saturating_duration_since(std::time::Instant::now());
+    let addresses = usable(answer.iter(), port);
+    Ok((addresses, expires.clamp(*TTL.start(), *TTL.end())))
 }
 
 /// Publishes an answer, unless the Service has another name by now.
@@ -158,21 +168,22 @@ fn publish(backend: &Backend, question: &Question, addresses: Box<[SocketAddr]>)
 fn usable(addresses: impl Iterator<Item = IpAddr>, port: u16) -> Box<[SocketAddr]> {
     let mut usable: Vec<SocketAddr> = addresses
         .map(|address| address.to_canonical())
-        .filter(|address| {
-            let link_local = match address {
-                IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-                IpAddr::V6(address) => address.is_unicast_link_local(),
-            };
-            !link_local
-                && !address.is_loopback()
-                && !address.is_unspecified()
-                && !address.is_multicast()
-        })
+        .filter(|address| reachable(*address) && !address.is_loopback())
         .map(|address| SocketAddr::new(address, port))
         .collect();
     usable.sort_unstable();
     usable.dedup();
     usable.into()
+}
+
+/// Whether an address is another machine's, or a server's on this one, and not of this link.
+pub(crate) fn reachable(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    !link_local && !address.is_unspecified() && !address.is_multicast()
 }
 
 #[cfg(test)]

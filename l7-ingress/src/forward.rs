@@ -3,6 +3,7 @@
 mod admit;
 mod aside;
 mod attempt;
+mod external;
 mod outgoing;
 mod scripted;
 mod session;
@@ -15,7 +16,7 @@ use std::time::SystemTime;
 
 use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, SET_COOKIE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -23,7 +24,7 @@ use l7_ingress_core::filter::{self, Asked, Facts, Rewritten, Scripted};
 use l7_ingress_core::forwarded::Forwarded;
 use l7_ingress_core::global::{Global, Patience};
 use l7_ingress_core::upstream::{Condition, Destination};
-use l7_ingress_core::{Resolution, Route, Table, host, path};
+use l7_ingress_core::{Resolution, Route, Table, forwarded, host, path};
 use tokio::time::Instant;
 
 use crate::body::{RequestBody, ResponseBody};
@@ -99,6 +100,9 @@ pub(crate) async fn answer(
         response.headers_mut(),
     );
     let status = response.status();
+    if let Some(heard) = &record.heard {
+        heard.set_cookies(status, response.headers_mut());
+    }
     let mut response = compressed(global, &head, response);
     client.upgrade_answered(status == StatusCode::SWITCHING_PROTOCOLS);
     record.status = status.as_u16();
@@ -216,12 +220,15 @@ async fn route<'h>(
     let mut fields = extra_fields(table.global(), &facts);
     fields.retain(|(name, _)| led.fields.iter().all(|(own, _)| own != name));
     fields.extend(led.fields);
+    if let Some(external) = &route.policy.external {
+        external.tell(record.heard.as_deref(), &mut fields);
+    }
     let told = Told {
         session: Session::new(&route.destination(record.canary), &facts),
         canary: record.canary,
         host: authority,
         upstream_host: led.host,
-        request_id: led.request_id,
+        request_id: record.request_id.take(),
         fields,
         rewritten: led.rewritten,
         forwarded,
@@ -245,8 +252,31 @@ async fn lead(
         rewritten: rewritten.map_err(|answer| Reply::Filtered(Box::new(answer)))?,
         fields: Vec::new(),
         host: None,
-        request_id: None,
     })
+}
+
+/// The number of a request: all who are asked something for it are told the same one.
+fn request_id(global: &Global, headers: &HeaderMap) -> String {
+    let own = headers.get("x-request-id");
+    let own = own.and_then(|own| own.to_str().ok()).unwrap_or_default();
+    match global.generates_request_id {
+        true => forwarded::request_id(own, || fastrand::u128(..)).into_owned(),
+        false => own.to_owned(),
+    }
+}
+
+/// How long an endpoint of this route may take.
+fn patience(global: &Global, route: &Route) -> Patience {
+    let all = global.upstream;
+    let own = &route.policy.upstream;
+    Patience {
+        connect: own.timeouts.connect.unwrap_or(all.connect),
+        read: own.timeouts.read.unwrap_or(all.read),
+        send: own.timeouts.send.unwrap_or(all.send),
+        head: own
+            .response_head
+            .map_or(all.head, |head| head.max(all.head)),
+    }
 }
 
 /// What all endpoints are told beside the client's fields.
@@ -297,7 +327,7 @@ struct Told<'r> {
     /// What a snippet says in its place.
     upstream_host: Option<HeaderValue>,
     /// The number of the request, if it is known already.
-    request_id: Option<String>,
+    request_id: Option<Box<str>>,
     /// What stands for the target that the client wrote.
     rewritten: Option<Rewritten>,
     /// Fields that replace all others of their names; an empty value alone takes them away.
@@ -337,16 +367,7 @@ impl Job<'_> {
 
     /// How long an endpoint may take.
     fn patience(&self) -> Patience {
-        let all = self.global.upstream;
-        let own = &self.route.policy.upstream;
-        Patience {
-            connect: own.timeouts.connect.unwrap_or(all.connect),
-            read: own.timeouts.read.unwrap_or(all.read),
-            send: own.timeouts.send.unwrap_or(all.send),
-            head: own
-                .response_head
-                .map_or(all.head, |head| head.max(all.head)),
-        }
+        patience(self.global, self.route)
     }
 
     /// Whether it may be executed twice.

@@ -8,7 +8,9 @@
 //! ```
 
 mod access_log;
+mod answers;
 mod body;
+mod calls;
 mod check;
 mod client;
 mod control;

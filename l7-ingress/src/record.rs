@@ -10,6 +10,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::{Method, StatusCode, Uri, Version};
 use l7_ingress_core::Route;
+use l7_ingress_core::filter::Heard;
 use l7_ingress_core::global::{Global, Log, LogForm};
 use l7_ingress_core::snippet::Outcome;
 use tokio::time::Instant;
@@ -39,6 +40,10 @@ pub(crate) struct Record {
     pub(crate) response_bytes: u64,
     /// Only while an access log is written.
     pub(crate) line: Option<Box<Line>>,
+    /// Its number, if it is known before an endpoint is told.
+    pub(crate) request_id: Option<Box<str>>,
+    /// What another server says of whether it may come in.
+    pub(crate) heard: Option<Rc<Heard>>,
     /// What snippets have made of it.
     pub(crate) outcome: Option<Box<Outcome>>,
     /// Its place among the client's open requests, where those are limited.
@@ -144,6 +149,8 @@ impl Record {
             request_bytes: Rc::default(),
             response_bytes: 0,
             line,
+            request_id: None,
+            heard: None,
             outcome: None,
             open: None,
             ended: false,

@@ -6,6 +6,7 @@ mod connect;
 mod h1;
 mod h2;
 mod peer;
+mod site;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ pub(crate) use connect::{ConnectError, Connector};
 pub(crate) use h1::{Connection, Exchange, ExchangeError, Framing, Sending, write_field};
 pub(crate) use h2::Connection as Http2Connection;
 pub(crate) use peer::{InFlight, Peer};
+pub(crate) use site::{Site, SiteError, Sites};
 
 /// The endpoints that a worker knows.
 #[derive(Debug)]

@@ -11,6 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +29,14 @@ use tokio::time::{Instant, interval};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::access_log::AccessLog;
+use crate::answers::Answers;
 use crate::body::Budget;
 use crate::limits::{ZoneCache, Zones};
 use crate::listen::{self, Listeners};
 use crate::metrics::{Sample, Series, WorkerMetrics};
 use crate::passwords::Checks;
 use crate::streams::{self, Open};
-use crate::upstream::{Connector, Upstreams};
+use crate::upstream::{Connector, Sites, Upstreams};
 
 /// How often idle connections are looked over and stale caches dropped.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -54,6 +56,7 @@ pub(crate) struct Seed {
     pub(crate) shutdown: Shutdown,
     pub(crate) zones: Arc<Zones>,
     pub(crate) checks: Checks,
+    pub(crate) resolvers: Arc<[SocketAddr]>,
     pub(crate) ports: mpsc::Receiver<Open>,
 }
 
@@ -74,6 +77,10 @@ pub(crate) struct Worker {
     pub(crate) zones: ZoneCache,
     /// What clients have proven.
     pub(crate) checks: Checks,
+    /// What the proxy asks by itself.
+    pub(crate) sites: Sites,
+    /// What it remembers of who may come in.
+    pub(crate) answers: Answers,
     /// What is held of request bodies.
     pub(crate) buffered: Rc<Budget>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
@@ -108,6 +115,8 @@ impl Worker {
             tls: seed.tls,
             zones: ZoneCache::new(seed.zones),
             checks: seed.checks,
+            sites: Sites::new(seed.resolvers),
+            answers: Answers::default(),
             buffered: Rc::default(),
             table: RefCell::new(Cache::new(seed.table)),
             series: RefCell::default(),
@@ -214,6 +223,8 @@ impl Worker {
         // Adopts what has changed even where nobody asks.
         self.table();
         self.upstreams.sweep(now);
+        self.sites.sweep(now);
+        self.answers.sweep(now);
         self.metrics.idle_upstream.set(self.upstreams.idle() as u64);
         self.zones.sweep();
         // Only this cache still holds a route whose table is gone.

@@ -6,6 +6,7 @@ mod backend_tls;
 mod canary;
 mod catalogue;
 mod cors;
+pub(crate) mod external;
 mod limit;
 mod proxied;
 mod reader;
@@ -60,6 +61,8 @@ pub(crate) struct Annotations {
     pub(crate) custom_headers: Option<ObjectName>,
     /// Whose passwords let clients in.
     pub(crate) basic: Option<BasicWish>,
+    /// The ConfigMap with fields for the server that is asked who may come in.
+    pub(crate) auth_fields: Option<ObjectName>,
     /// The Secrets that they name, and what for.
     pub(crate) secrets: Box<[(ObjectName, Use)]>,
     /// Which requests of another Ingress it takes; then it has none of its own.
@@ -117,6 +120,7 @@ impl Annotations {
         values.basic = auth::basic(&mut reader);
         values.canary = canary::read(&mut reader).map(Arc::new);
         let mut policy = policy(&mut reader, settings);
+        values.auth_fields = external::read(&mut reader, settings, &mut policy);
         values.server_snippet = snippet::read(&mut reader, settings, &mut policy);
         policy.denied |= reader.denies();
         if policy != *settings.policy {

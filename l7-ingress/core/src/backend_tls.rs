@@ -151,6 +151,24 @@ impl Default for BackendTls {
 }
 
 impl BackendTls {
+    /// For what the proxy asks by itself: any certificate is taken, and the server is asked for by its name.
+    #[must_use]
+    pub fn of_server(name: ServerName<'static>) -> Self {
+        let named = |application: &[u8]| {
+            let mut config = ClientConfig::clone(&config(None, application));
+            config.enable_sni = true;
+            config.resumption = Resumption::in_memory_sessions(SESSIONS);
+            Arc::new(config)
+        };
+        Self {
+            id: TlsId::default(),
+            name: Some(name),
+            terms: None,
+            http1: named(b"http/1.1"),
+            http2: named(b"h2"),
+        }
+    }
+
     /// `number` is not that of another.
     pub(crate) fn new(number: u64, terms: &Arc<Terms>, name: ServerName<'static>) -> Self {
         Self {

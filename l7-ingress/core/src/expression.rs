@@ -5,6 +5,7 @@
 
 use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderName, StatusCode, Version};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::Route;
 use crate::filter::Facts;
@@ -12,6 +13,13 @@ use crate::upstream::{Hash, Key};
 
 /// The longest text that an expression may become.
 const MAX_TEXT: usize = 32 * 1024;
+
+/// All but RFC 3986's unreserved characters.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Text with variables in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +51,8 @@ pub(crate) enum Variable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OfRequest {
     Target,
+    /// The same as a part of a query.
+    EscapedTarget,
     Path,
     Query,
     /// `?` if there is a query.
@@ -132,6 +142,14 @@ pub struct Answered<'a> {
 }
 
 impl Registers {
+    /// Where no script runs.
+    pub(crate) fn of(request_id: &str) -> Self {
+        Self {
+            request_id: request_id.into(),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn set(&mut self, name: &str, value: Vec<u8>) {
         match self.values.iter_mut().find(|(own, _)| **own == *name) {
             Some((_, old)) => *old = value,
@@ -150,6 +168,8 @@ impl Registers {
 pub(crate) enum Known<'k> {
     /// What a request says.
     Requests,
+    /// And what its route says, and its number.
+    Routes,
     /// All, and those that `0` holds for.
     Scripts(&'k dyn Fn(&str) -> bool),
 }
@@ -304,22 +324,28 @@ impl Variable {
         if let Some(variable) = OfRequest::read(name) {
             return Ok(Self::Request(variable));
         }
-        let Known::Scripts(is_own) = known else {
-            return Err(UnknownVariable(name.into()));
-        };
-        if let Ok(group @ 1..=9) = name.parse() {
-            return Ok(Self::Group(group));
+        let unknown = || Err(UnknownVariable(name.into()));
+        if let Known::Requests = known {
+            return unknown();
         }
         if let Some(variable) = OfRoute::read(name) {
             return Ok(Self::Route(variable));
         }
+        if let "request_id" | "req_id" = name {
+            return Ok(Self::RequestId);
+        }
+        let Known::Scripts(is_own) = known else {
+            return unknown();
+        };
+        if let Ok(group @ 1..=9) = name.parse() {
+            return Ok(Self::Group(group));
+        }
         if let Some(variable) = OfAnswer::read(name) {
             return Ok(Self::Answer(variable));
         }
-        match name {
-            "request_id" | "req_id" => Ok(Self::RequestId),
-            _ if is_own(name) => Ok(Self::Own(name.into())),
-            _ => Err(UnknownVariable(name.into())),
+        match is_own(name) {
+            true => Ok(Self::Own(name.into())),
+            false => unknown(),
         }
     }
 
@@ -375,6 +401,7 @@ impl OfRequest {
     fn read(name: &str) -> Option<Self> {
         Some(match name {
             "request_uri" => Self::Target,
+            "escaped_request_uri" => Self::EscapedTarget,
             "uri" | "document_uri" => Self::Path,
             "args" | "query_string" => Self::Query,
             "is_args" => Self::QuestionMark,
@@ -409,6 +436,11 @@ impl OfRequest {
         let head = facts.head;
         match self {
             Self::Target => write(facts.target().as_bytes()),
+            Self::EscapedTarget => {
+                for piece in utf8_percent_encode(facts.target(), COMPONENT) {
+                    write(piece.as_bytes());
+                }
+            }
             Self::Path => write(facts.path.as_bytes()),
             Self::Query => write(facts.query.unwrap_or_default().as_bytes()),
             Self::QuestionMark => match facts.query {

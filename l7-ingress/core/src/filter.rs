@@ -9,6 +9,7 @@ mod basic;
 mod blocked;
 mod compress;
 mod cors;
+mod external;
 mod limit;
 mod proxied;
 mod redirect;
@@ -31,6 +32,7 @@ pub use basic::{Basic, Credentials};
 pub use blocked::{Blocked, Text};
 pub use compress::{Coding, Compression, Encoding};
 pub use cors::{Cors, OriginPattern, Origins};
+pub use external::{Asking, Caching, External, Freshness, Heard, Kept, Lifetime};
 pub use limit::{Limits, Pace, Rate, Zone};
 pub use proxied::Proxied;
 pub(crate) use proxied::Replacement;
@@ -64,6 +66,8 @@ pub struct Policy {
     pub pace: Option<Pace>,
     /// Who may come in with a password.
     pub basic: Option<Arc<Basic>>,
+    /// Whom another server lets in.
+    pub external: Option<Arc<External>>,
     /// Whether one of the access stages that lets a request in is enough.
     pub satisfy_any: bool,
     /// The port that redirects to HTTPS name, where they name one; others then name an unusual one too.
@@ -127,11 +131,13 @@ pub enum Stage {
     Sources,
     /// `auth-type: basic`: 401.
     Basic,
+    /// `auth-url`: 401, 403, 500.
+    External,
 }
 
 impl Stage {
     /// All, in the order in which they run.
-    pub const ORDER: [Self; 16] = [
+    pub const ORDER: [Self; 17] = [
         Self::Blocked,
         Self::OtherHost,
         Self::ServerSnippet,
@@ -148,6 +154,7 @@ impl Stage {
         Self::Connections,
         Self::Sources,
         Self::Basic,
+        Self::External,
     ];
 
     /// Whether a route has something for it to do.
@@ -175,12 +182,13 @@ impl Stage {
             }
             Self::Sources => route.policy.sources.is_some() || !route.rules().is_empty(),
             Self::Basic => route.policy.basic.is_some(),
+            Self::External => route.policy.external.is_some(),
         }
     }
 
     /// Whether it is one of those that `satisfy` combines.
     const fn is_access(self) -> bool {
-        matches!(self, Self::Sources | Self::Basic)
+        matches!(self, Self::Sources | Self::Basic | Self::External)
     }
 
     fn run<'r>(self, route: &'r Route, facts: &Facts<'_>) -> Verdict<'r> {
@@ -232,6 +240,12 @@ impl Stage {
                 let basic = policy.basic.as_ref();
                 basic.map_or(Verdict::Continue, |basic| basic.judge(facts.head))
             }
+            Self::External => {
+                let external = policy.external.as_ref();
+                external.map_or(Verdict::Continue, |external| {
+                    Verdict::Ask(Question::External(external))
+                })
+            }
         }
     }
 }
@@ -264,6 +278,7 @@ impl std::fmt::Display for Stage {
             Self::Connections => "concurrent requests",
             Self::Sources => "source ranges",
             Self::Basic => "user and password",
+            Self::External => "another server",
         })
     }
 }
@@ -379,7 +394,7 @@ pub fn assume(
             Next::Elsewhere => return (Assumed::Elsewhere, assumed),
             Next::Ask(stage, _) => {
                 assumed.push(stage);
-                run.tell(stage, Verdict::Granted);
+                run.tell(stage, Verdict::Granted, facts);
             }
         }
     }
@@ -424,6 +439,8 @@ pub enum Question<'r> {
     Connections(&'r Limits),
     /// Whether the password is the user's.
     Password(&'r Arc<Basic>, Credentials),
+    /// Whether another server lets the request in.
+    External(&'r Arc<External>),
 }
 
 /// What comes next for a request.
@@ -476,7 +493,7 @@ impl<'r, 's> Run<'r, 's> {
                 None => return Next::Elsewhere,
                 Some(Verdict::Ask(question)) => return Next::Ask(stage, question),
                 Some(verdict) => {
-                    if let Some(answer) = self.tell(stage, verdict) {
+                    if let Some(answer) = self.tell(stage, verdict, facts) {
                         return Next::Answer(stage, answer);
                     }
                 }
@@ -486,7 +503,7 @@ impl<'r, 's> Run<'r, 's> {
             state.enter(self.route, facts);
         }
         match self.refused.take() {
-            Some((stage, answer)) => Next::Answer(stage, answer),
+            Some((stage, answer)) => Next::Answer(stage, self.signed_out(stage, answer, facts)),
             None => Next::Pass,
         }
     }
@@ -524,7 +541,12 @@ impl<'r, 's> Run<'r, 's> {
 
     /// Takes what became of the question that `stage` asked; returns what the request is answered with, if that ends
     /// it.
-    pub fn tell(&mut self, stage: Stage, verdict: Verdict<'r>) -> Option<Answer> {
+    pub fn tell(
+        &mut self,
+        stage: Stage,
+        verdict: Verdict<'r>,
+        facts: &Facts<'_>,
+    ) -> Option<Answer> {
         let any = self.route.policy.satisfy_any && stage.is_access();
         match verdict {
             Verdict::Granted if any => {
@@ -544,9 +566,19 @@ impl<'r, 's> Run<'r, 's> {
                 }
                 None
             }
-            Verdict::Answer(answer) => Some(answer),
+            Verdict::Answer(answer) => Some(self.signed_out(stage, answer, facts)),
             Verdict::Continue | Verdict::Granted | Verdict::Ask(_) => None,
         }
+    }
+
+    /// Whoever is to prove first who they are, is led to where that is done, if there is such a place: whichever of the
+    /// path's stages says so.
+    fn signed_out(&self, stage: Stage, answer: Answer, facts: &Facts<'_>) -> Answer {
+        let external = self.route.policy.external.as_ref();
+        let external = external
+            .filter(|_| stage >= Stage::Snippet && answer.status == StatusCode::UNAUTHORIZED);
+        let signin = external.and_then(|external| external.signin(self.route, facts));
+        signin.unwrap_or(answer)
     }
 }
 

@@ -170,7 +170,7 @@ pub struct Patience {
 }
 
 /// How many idle connections are kept, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeepAlive {
     /// Idle connections per worker, over all endpoints (`upstream-keepalive-connections`).
     pub connections: usize,

@@ -63,7 +63,8 @@ pub fn same_authority(a: &str, b: &str) -> Result<bool, HostError> {
     Ok(same_port && a == b)
 }
 
-fn split(host: &str) -> Result<(Cow<'_, str>, Option<u16>), HostError> {
+/// The canonical form, and the port if one is written.
+pub(crate) fn split(host: &str) -> Result<(Cow<'_, str>, Option<u16>), HostError> {
     if let Some(rest) = host.strip_prefix('[') {
         let (address, port) = rest.split_once(']').ok_or(HostError::Address)?;
         let port = match port.strip_prefix(':') {

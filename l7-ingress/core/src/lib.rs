@@ -30,6 +30,7 @@ mod settings;
 pub mod snippet;
 mod table;
 pub mod upstream;
+mod url;
 
 pub use annotations::{Known, Support, catalogue, size};
 pub use backend_tls::{BackendTls, TlsId};
@@ -47,3 +48,4 @@ pub use table::{
     Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, PathType, Resolution, Route,
     Stream, StreamPort, Table,
 };
+pub use url::{Url, UrlError, UrlTemplate};

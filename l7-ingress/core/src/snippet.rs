@@ -27,6 +27,9 @@ mod tests;
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
+use crate::expression::Expression;
 use crate::filter::Policy;
 
 pub use access::Rule;
@@ -144,6 +147,13 @@ impl Snippet {
         for wish in &self.wishes {
             wish.apply(policy);
         }
+    }
+
+    /// What endpoints are told, if it is about nothing else.
+    pub(crate) fn into_told(mut self) -> Option<Box<[(HeaderName, Expression)]>> {
+        let told = std::mem::take(&mut self.told);
+        let told = told.into_iter().map(|told| (told.name, told.value));
+        self.is_empty().then(|| told.collect())
     }
 
     /// Whether there is something to run.

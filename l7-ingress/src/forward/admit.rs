@@ -9,6 +9,7 @@ use l7_ingress_core::filter::{
 };
 use l7_ingress_core::snippet::State;
 
+use super::external;
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::worker::Worker;
@@ -47,8 +48,11 @@ pub(super) async fn admit(
             Question::Password(basic, credentials) => {
                 Box::pin(password(worker, basic, credentials)).await
             }
+            Question::External(external) => {
+                Box::pin(external::ask(worker, (route, external), facts, record)).await
+            }
         };
-        if let Some(answer) = run.tell(stage, verdict) {
+        if let Some(answer) = run.tell(stage, verdict, facts) {
             return Err(Reply::Filtered(Box::new(answer)));
         }
     }

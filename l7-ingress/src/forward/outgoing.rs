@@ -46,7 +46,7 @@ impl<'r> Outgoing<'r> {
         let request_id = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
         let request_id = request_id.unwrap_or_default();
         let request_id = match job.global.generates_request_id {
-            _ if let Some(known) = &job.told.request_id => known.into(),
+            _ if let Some(known) = &job.told.request_id => (&**known).into(),
             true => forwarded::request_id(request_id, || fastrand::u128(..)),
             false => request_id.into(),
         };

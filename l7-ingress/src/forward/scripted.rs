@@ -6,9 +6,10 @@ use http::header::HOST;
 use http::{HeaderName, HeaderValue};
 use l7_ingress_core::filter::{self, Facts, Rewritten};
 use l7_ingress_core::snippet::State;
-use l7_ingress_core::{Route, Table, forwarded, host};
+use l7_ingress_core::{Route, Table, host};
 
 use super::admit::{self, Admitted};
+use super::request_id;
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::worker::Worker;
@@ -21,7 +22,6 @@ pub(super) struct Led {
     pub(super) fields: Vec<(HeaderName, HeaderValue)>,
     /// The same for its `Host`.
     pub(super) host: Option<HeaderValue>,
-    pub(super) request_id: Option<String>,
 }
 
 /// Runs the filters of a route with snippets, and of those that they lead to.
@@ -34,8 +34,9 @@ pub(super) async fn lead(
     facts: &Facts<'_>,
     record: &mut Record,
 ) -> Result<Led, Reply> {
-    let request_id = request_id(table, facts);
+    let request_id = request_id(table.global(), &facts.head.headers);
     let mut state = State::new(&request_id);
+    record.request_id = Some(request_id.into());
     let mut route = Arc::clone(first);
     let admitted = loop {
         let before = state.clone();
@@ -63,18 +64,7 @@ pub(super) async fn lead(
         rewritten,
         fields,
         host,
-        request_id: Some(request_id),
     })
-}
-
-/// The number of the request: the endpoint is told the same one.
-fn request_id(table: &Table, facts: &Facts<'_>) -> String {
-    let own = facts.head.headers.get("x-request-id");
-    let own = own.and_then(|own| own.to_str().ok()).unwrap_or_default();
-    match table.global().generates_request_id {
-        true => forwarded::request_id(own, || fastrand::u128(..)).into_owned(),
-        false => own.to_owned(),
-    }
 }
 
 /// `Host` is no field like others: what is no host would make another request of this one.

@@ -3,7 +3,9 @@
 //! Every case has a host and an Ingress of its own, so that a file needs one proxy. What a case may say is in
 //! [`Case`] and [`Exchange`]; the backend answers with what it was sent, or with what the request's
 //! `x-reply-status` and `x-reply-field` fields ask it for; with `x-count: NAME`, only the first `x-reply-times` requests
-//! of that name are answered so, and the answer's `x-count` says how many there were.
+//! of that name are answered so, and the answer's `x-count` says how many there were. [`Guard`] is asked by `auth-url`.
+
+mod guard;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -13,6 +15,8 @@ use std::sync::{Arc, Mutex};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use guard::Guard;
 
 use crate::harness::{
     Answer, Authority, Backend, Body, Ca, Proxy, credentials, describe, full, request, secret,
@@ -102,6 +106,13 @@ struct Exchange {
     /// Fields that the backend saw; `null` for one that was not there.
     #[serde(default)]
     saw_fields: BTreeMap<String, Option<String>>,
+    /// How often the guard was asked.
+    asked: Option<usize>,
+    /// What it saw the last time, as `saw` and `saw_fields`.
+    #[serde(default)]
+    guard_saw: BTreeMap<String, String>,
+    #[serde(default)]
+    guard_fields: BTreeMap<String, Option<String>>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,6 +159,7 @@ async fn run(table: &Table) -> Vec<(&str, String)> {
         trio.push(scripted(name, &counts).await);
     }
     let dead = Backend::refusing().await;
+    let guard = Guard::start().await;
     let mut objects = vec![crate::harness::class()];
     objects.extend(served("echo", &[echo.address]));
     objects.extend(served("other", &[other.address]));
@@ -169,11 +181,12 @@ async fn run(table: &Table) -> Vec<(&str, String)> {
         }));
         flags.extend(["--configmap", "default/controller"]);
     }
+    let objects: Vec<_> = objects.iter().map(|object| guard.place(object)).collect();
     let proxy = Proxy::start(&objects, &flags).await;
     let mut faults = Vec::new();
     for (number, case) in table.cases.iter().enumerate() {
         for exchange in &case.requests {
-            if let Err(fault) = exchange.check_all(&proxy, &host(number)).await {
+            if let Err(fault) = exchange.check_all((&proxy, &guard), &host(number)).await {
                 faults.push((&*case.name, format!("{}: {fault}", exchange.send)));
                 break;
             }
@@ -288,11 +301,25 @@ fn path(text: &str) -> Value {
 }
 
 impl Exchange {
-    async fn check_all(&self, proxy: &Proxy, host: &str) -> Result<(), String> {
+    async fn check_all(&self, (proxy, guard): (&Proxy, &Guard), host: &str) -> Result<(), String> {
+        guard.asked();
         for _ in 0..self.times.unwrap_or(1) {
             self.check(proxy, host).await?;
         }
-        Ok(())
+        let host = self.host.as_deref().unwrap_or(host);
+        self.check_guard(&guard.asked(), host)
+    }
+
+    fn check_guard(&self, asked: &[Value], host: &str) -> Result<(), String> {
+        let (wanted, got) = (self.asked, asked.len());
+        if wanted.is_some_and(|wanted| wanted != got) {
+            return Err(format!("the guard was asked {got} times, not {wanted:?}"));
+        }
+        if self.guard_saw.is_empty() && self.guard_fields.is_empty() {
+            return Ok(());
+        }
+        let seen = asked.last().ok_or("the guard was not asked")?;
+        saw("guard", (&self.guard_saw, &self.guard_fields), seen, host)
     }
 
     async fn check(&self, proxy: &Proxy, host: &str) -> Result<(), String> {
@@ -344,19 +371,29 @@ impl Exchange {
         }
         let seen: Value = serde_json::from_slice(&answer.body)
             .map_err(|_| format!("no backend answered, but {:?}", answer.body))?;
-        for (name, wanted) in &self.saw {
-            let (wanted, got) = (wanted.replace("$HOST", host), seen[name].as_str());
-            if got != Some(&wanted) {
-                return Err(format!("the backend's {name} is {got:?}, not {wanted:?}"));
-            }
-        }
-        let field = |name: &str| {
-            let values = seen["headers"][name].as_array()?;
-            let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
-            Some(values.join(", "))
-        };
-        fields("backend", &self.saw_fields, field, host)
+        saw("backend", (&self.saw, &self.saw_fields), &seen, host)
     }
+}
+
+/// Whether a server saw this.
+fn saw(
+    whose: &str,
+    (parts, wanted): (&BTreeMap<String, String>, &BTreeMap<String, Option<String>>),
+    seen: &Value,
+    host: &str,
+) -> Result<(), String> {
+    for (name, wanted) in parts {
+        let (wanted, got) = (wanted.replace("$HOST", host), seen[name].as_str());
+        if got != Some(&wanted) {
+            return Err(format!("the {whose}'s {name} is {got:?}, not {wanted:?}"));
+        }
+    }
+    let field = |name: &str| {
+        let values = seen["headers"][name].as_array()?;
+        let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
+        Some(values.join(", "))
+    };
+    fields(whose, wanted, field, host)
 }
 
 fn fields(

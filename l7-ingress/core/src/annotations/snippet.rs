@@ -1,8 +1,11 @@
-//! `configuration-snippet` and `server-snippet`.
+//! `configuration-snippet`, `server-snippet` and `auth-snippet`.
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use super::reader::{Effect, Reader};
+use crate::expression::Expression;
 use crate::filter::Policy;
 use crate::snippet::{Level, Snippet, joined};
 use crate::{Risk, Settings};
@@ -63,4 +66,19 @@ fn one(
             None
         }
     }
+}
+
+/// Fields that another server gets with its question: all that such a snippet may be about.
+pub(super) fn told(
+    reader: &mut Reader<'_>,
+    settings: &Settings,
+    name: &'static str,
+) -> Option<Box<[(HeaderName, Expression)]>> {
+    let snippet = one(reader, settings, (name, Level::Location), &[])?;
+    let told = snippet.into_told();
+    if told.is_none() {
+        let what = "may hold proxy_set_header alone".to_owned();
+        reader.fault(name, Effect::Refuse, what);
+    }
+    told
 }

@@ -110,7 +110,9 @@ impl Accepted {
 
     /// Every ConfigMap that it names.
     pub(crate) fn configs(&self) -> impl Iterator<Item = &ObjectName> {
-        self.annotations.custom_headers.iter()
+        let annotations = &self.annotations;
+        let headers = annotations.custom_headers.iter();
+        headers.chain(&annotations.auth_fields)
     }
 
     /// Every Secret that it names, and what for.

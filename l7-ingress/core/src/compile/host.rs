@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use model::{Kind, ObjectName, ObjectRef, PortRef, Problem, Severity};
 
 use super::accept::{Accepted, AcceptedPath, ServicePort};
@@ -15,10 +15,11 @@ use super::names::Names;
 use super::secrets::{Lookup, Secrets};
 use super::services::{Services, Unreachable, Wish};
 use super::tls;
-use crate::annotations::BasicWish;
+use crate::annotations::{BasicWish, external};
 use crate::certificate::Certificate;
 use crate::configmap;
-use crate::filter::{Basic, FieldList, Moved, Pattern, Policy, Stages};
+use crate::expression::Expression;
+use crate::filter::{Basic, External, FieldList, Moved, Pattern, Policy, Stages};
 use crate::snippet::{self, Snippet};
 use crate::table::Host;
 use crate::{
@@ -347,7 +348,10 @@ impl Scope<'_> {
         let annotations = &ingress.annotations;
         let own = &annotations.policy;
         let tls = self.tls.fault(&ingress.name).map(str::to_owned);
-        if annotations.custom_headers.is_none() && annotations.basic.is_none() && tls.is_none() {
+        let names_none = annotations.custom_headers.is_none()
+            && annotations.basic.is_none()
+            && annotations.auth_fields.is_none();
+        if names_none && tls.is_none() {
             return Arc::clone(own);
         }
         let mut policy = Policy::clone(own);
@@ -370,6 +374,20 @@ impl Scope<'_> {
                     }));
                 }
                 Err(what) => policy.denied = self.denied(ingress, "auth-secret", &what),
+            }
+        }
+        if let (Some(config), Some(external)) = (&annotations.auth_fields, &policy.external) {
+            match self.auth_fields(config) {
+                Ok(mut fields) => {
+                    fields.extend(external.fields.iter().cloned());
+                    policy.external = Some(Arc::new(External {
+                        fields: fields.into(),
+                        ..External::clone(external)
+                    }));
+                }
+                Err(what) => {
+                    policy.denied = self.denied(ingress, "auth-proxy-set-headers", &what);
+                }
             }
         }
         Arc::new(policy)
@@ -402,6 +420,26 @@ impl Scope<'_> {
                 severity: Severity::Warning,
             }));
         Ok(Arc::clone(passwords))
+    }
+
+    /// The fields that a ConfigMap has for the server that is asked who may come in.
+    fn auth_fields(&self, config: &ObjectName) -> Result<Vec<(HeaderName, Expression)>, String> {
+        let data = self.configs.get(config);
+        let data = data.ok_or_else(|| format!("there is no ConfigMap {config}"))?;
+        let fields = data.iter().map(|(name, text)| {
+            let field = name.parse::<HeaderName>();
+            let field = field.map_err(|_| format!("{name:?} is no field name"))?;
+            let text = text.trim();
+            match external::is_ours(&field) {
+                true => Err(format!("{name} is for the proxy to set")),
+                false if HeaderValue::from_str(text).is_err() => {
+                    Err(format!("{text:?} is no field value"))
+                }
+                false => Ok((field, external::expression(text)?)),
+            }
+        });
+        let fields: Result<_, String> = fields.collect();
+        fields.map_err(|why| format!("ConfigMap {config}: {why}"))
     }
 
     /// The fields that a ConfigMap holds, all of which have to be allowed.

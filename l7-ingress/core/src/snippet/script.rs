@@ -242,7 +242,12 @@ impl State {
             Op::Set(name, value) => {
                 let value = self.value(scope, value)?;
                 match &**name {
-                    "args" => self.change(scope, None, Some(lossy(value))),
+                    // What the client wrote into it must not end the request's target.
+                    "args" => {
+                        let mut query = Vec::with_capacity(value.len());
+                        encode_query(&mut query, &value);
+                        self.change(scope, None, Some(lossy(query)));
+                    }
                     name => self.registers.set(name, value),
                 }
                 Ok(Flow::Next)

@@ -210,7 +210,8 @@ fn annotations_are_read_as_ingress_nginx_reads_them() {
         ("backend-protocol", "FCGI", "UnsupportedAnnotation", true),
         ("backend-protocol", "HTTP2", "InvalidAnnotation", false),
         ("rewrite-target", "/$x", "InvalidAnnotation", true),
-        ("auth-url", "http://auth/", "UnsupportedAnnotation", true),
+        ("auth-url", "http://a;b/", "InvalidAnnotation", true),
+        ("auth-url", "http://a..b/", "InvalidAnnotation", false),
         (
             "whitelist-source-range",
             "10.0.0.0/33",

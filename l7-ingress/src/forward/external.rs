@@ -1,0 +1,103 @@
+//! Asks another server whether a request may come in.
+
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use l7_ingress_core::Route;
+use l7_ingress_core::filter::{Asking, External, Facts, Heard, Verdict};
+use l7_ingress_core::global::{Global, Patience};
+use tokio::time::{Instant, timeout};
+
+use super::{patience, request_id};
+use crate::body::RequestBody;
+use crate::calls::{Answered, Call};
+use crate::record::Record;
+use crate::upstream::Framing;
+use crate::worker::Worker;
+
+/// What the server says, or has said, decides; its answer goes into the record.
+pub(super) async fn ask<'r>(
+    worker: &Worker,
+    (route, external): (&Route, &External),
+    facts: &Facts<'_>,
+    record: &mut Record,
+) -> Verdict<'r> {
+    let global = worker.global();
+    let id = match &record.request_id {
+        Some(id) => id.clone(),
+        None => request_id(&global, &facts.head.headers).into(),
+    };
+    let asking = external.asking((&global, route), facts, &id);
+    let key = external.key(route, facts, &id);
+    record.request_id = Some(id);
+    let known = key
+        .as_ref()
+        .and_then(|key| worker.answers.get(key, &facts.head.headers, Instant::now()));
+    record.heard = match (known, asking) {
+        (Some(known), _) => Some(known),
+        (None, None) => {
+            tracing::debug!(ingress = %route.ingress, "auth-url: no request can be made of it");
+            None
+        }
+        (None, Some(asking)) => {
+            let patience = patience(&global, route);
+            let answered = send(worker, (&global, external), asking, patience).await;
+            answered.map(|answered| {
+                let heard = Rc::new(external.hear(answered.status, &answered.headers));
+                if let Some(key) = &key {
+                    remember(worker, (external, key), facts, (&answered, &heard));
+                }
+                answered.discard();
+                heard
+            })
+        }
+    };
+    external.judge(record.heard.as_deref())
+}
+
+async fn send(
+    worker: &Worker,
+    (global, external): (&Global, &External),
+    asking: Asking<'_>,
+    patience: Patience,
+) -> Option<Answered> {
+    let call = Call {
+        method: &asking.method,
+        url: &asking.url,
+        fields: &asking.fields,
+        framing: Framing::None,
+        patience,
+        keep_alive: external.keep_alive(global.keep_alive),
+    };
+    // Whatever it does: a head that comes in drops, one address after the other.
+    let whole = patience.connect + patience.send + patience.read;
+    let sent = timeout(whole, call.send(worker, RequestBody::empty())).await;
+    let host = &asking.url.host;
+    match sent {
+        Ok(Ok(answered)) => Some(answered),
+        Ok(Err(error)) => {
+            tracing::warn!("auth-url: {host} does not answer: {error}");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("auth-url: {host} does not answer in time");
+            None
+        }
+    }
+}
+
+fn remember(
+    worker: &Worker,
+    (external, key): (&External, &[u8]),
+    facts: &Facts<'_>,
+    (answered, heard): (&Answered, &Rc<Heard>),
+) {
+    let asked = &facts.head.headers;
+    let said = (answered.status, &answered.headers);
+    let caching = external.caching.as_ref();
+    let freshness = caching.and_then(|caching| caching.freshness(asked, said, SystemTime::now()));
+    if let Some(freshness) = freshness {
+        let heard = Rc::clone(heard);
+        worker.answers.add(key, heard, freshness, Instant::now());
+    }
+}
