@@ -180,6 +180,8 @@ pub(crate) struct WorkerMetrics {
     pub(crate) tunnels: Cell,
     pub(crate) log_dropped: Cell,
     pub(crate) tcp_sessions: Cell,
+    /// Connections whose TLS was ended by an endpoint.
+    pub(crate) tls_sessions: Cell,
     pub(crate) udp_sessions: Cell,
     pub(crate) udp_active: Cell,
     pub(crate) stream_failures: Cell,
@@ -361,10 +363,11 @@ const PLAIN: &[Plain] = &[
     },
     Plain {
         name: "penstock_l7_stream_sessions_total",
-        help: "TCP connections and UDP sessions that were passed straight to a Service",
+        help: "TCP connections, those of passed through TLS apart, and UDP sessions that were passed straight to a Service",
         gauge: false,
         values: &[
             (&[("protocol", "TCP")], |worker| &worker.tcp_sessions),
+            (&[("protocol", "TLS")], |worker| &worker.tls_sessions),
             (&[("protocol", "UDP")], |worker| &worker.udp_sessions),
         ],
     },

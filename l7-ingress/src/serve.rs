@@ -1,6 +1,7 @@
 //! One client connection from accept to close: PROXY protocol, TLS, HTTP/1 or HTTP/2, drain.
 
 mod http2;
+mod passthrough;
 
 use std::future::poll_fn;
 use std::io;
@@ -20,6 +21,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::WaitForCancellationFuture;
+
+use l7_ingress_core::proxy_protocol::Endpoints;
 
 use crate::client::{Client, GuardedIo, Linger, Origin};
 use crate::forward;
@@ -73,27 +76,37 @@ async fn serve(
     tls: bool,
 ) -> Result<(), ConnectionError> {
     tcp.set_nodelay(true)?;
-    let mut origin = Origin {
-        address: peer,
-        port: tcp.local_addr()?.port(),
-        proxied: false,
+    let mut ends = Endpoints {
+        source: peer,
+        destination: tcp.local_addr()?,
     };
+    let mut proxied = false;
     let mut socket = Socket::new(tcp);
-    let global = worker.global();
-    if let Some(patience) = global.proxy_protocol {
+    // The table itself would be held for as long as the connection lasts.
+    let (patience, has_passthroughs) = {
+        let table = worker.table();
+        (table.global().proxy_protocol, table.has_passthroughs())
+    };
+    if let Some(patience) = patience {
         let read = proxy_protocol::read(&mut socket);
-        if let Some(ends) = timeout(patience, read).await?? {
-            let port = ends.destination.port();
-            origin = Origin {
-                address: ends.source,
-                port,
-                proxied: true,
-            };
+        if let Some(told) = timeout(patience, read).await?? {
+            (ends, proxied) = (told, true);
         }
     }
+    let origin = Origin {
+        address: ends.source,
+        port: ends.destination.port(),
+        proxied,
+    };
     if !tls {
         let client = Client::new(origin, false, Instant::now());
         return plain(worker, socket, client).await;
+    }
+    if has_passthroughs {
+        let Some(kept) = passthrough::divert(worker, socket, ends).await? else {
+            return Ok(());
+        };
+        socket = kept;
     }
     let stream = handshake(worker, socket).await?;
     let session = stream.get_ref().1;

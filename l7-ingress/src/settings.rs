@@ -137,6 +137,9 @@ pub struct IngressArgs {
     /// ConfigMap of UDP ports, as NAMESPACE/NAME: PORT: NAMESPACE/SERVICE:PORT; watched
     #[arg(long, value_name = "CONFIGMAP")]
     pub udp_services_configmap: Option<String>,
+    /// Let Ingresses have the TLS of their hosts ended by their endpoints (ssl-passthrough)
+    #[arg(long)]
+    pub enable_ssl_passthrough: bool,
     /// Send /path to /path/ with 301 where an Ingress has the latter alone, as nginx does
     #[arg(long)]
     pub trailing_slash_redirect: bool,
@@ -341,6 +344,7 @@ impl IngressArgs {
             configmap: config("--configmap", &self.configmap)?,
             tcp_services: config("--tcp-services-configmap", &self.tcp_services_configmap)?,
             udp_services: config("--udp-services-configmap", &self.udp_services_configmap)?,
+            ssl_passthrough: self.enable_ssl_passthrough,
             annotation_prefixes: vec![
                 "penstock.dev".into(),
                 self.annotations_prefix.trim_end_matches('/').into(),

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::worker::Worker;
 
 pub(crate) use ports::Ports;
+pub(crate) use tcp::Session;
 
 /// How many ports may wait for a worker to take them.
 const QUEUE: usize = 16;

@@ -69,7 +69,16 @@ pub(crate) struct Annotations {
     pub(crate) canary: Option<Arc<CanaryRules>>,
     /// What is done for its hosts.
     pub(crate) server_snippet: Option<Arc<Snippet>>,
+    /// Whether the TLS of its hosts is ended by endpoints.
+    pub(crate) passthrough: Option<PassthroughWish>,
     pub(crate) policy: Arc<Policy>,
+}
+
+/// How TLS is passed through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PassthroughWish {
+    /// Whether endpoints are sent a PROXY header.
+    pub(crate) writes_proxy: bool,
 }
 
 /// Whether an annotation is kept: it is read here, or it is one of a prefix that is meant for an
@@ -105,6 +114,7 @@ impl Annotations {
         }
         let mut reader = Reader::new(annotations, settings, ingress);
         (values.backend_protocol, values.follows_scheme) = protocol(&mut reader);
+        values.passthrough = passthrough(&mut reader, settings);
         values.backend_tls = backend_tls::read(&mut reader);
         values.balance = upstream::balance(&mut reader);
         values.service_upstream = reader
@@ -138,6 +148,24 @@ fn custom_headers(reader: &mut Reader<'_>) -> Option<ObjectName> {
         ObjectName::parse(text.trim(), "")
             .ok_or_else(|| format!("{text:?} is no NAMESPACE/NAME of a ConfigMap"))
     })
+}
+
+/// Whether TLS is ended by endpoints.
+fn passthrough(reader: &mut Reader<'_>, settings: &Settings) -> Option<PassthroughWish> {
+    const NAME: &str = "ssl-passthrough";
+    const PROXY: &str = "ssl-passthrough-proxy-protocol";
+    let writes_proxy = reader.boolean(PROXY).unwrap_or_default();
+    let is_asked = reader.boolean(NAME).unwrap_or_default();
+    if is_asked && !settings.ssl_passthrough {
+        let what = "has no effect without --enable-ssl-passthrough: TLS is ended here";
+        reader.fault(NAME, Effect::Skip, what.to_owned());
+        return None;
+    }
+    if writes_proxy && !is_asked {
+        let what = format!("has no effect without {NAME}");
+        reader.fault(PROXY, Effect::Skip, what);
+    }
+    is_asked.then_some(PassthroughWish { writes_proxy })
 }
 
 /// What the filters are to do; what no annotation says is as `default` has it.

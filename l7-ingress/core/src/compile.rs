@@ -17,6 +17,7 @@ mod ingresses;
 mod inspect;
 mod mates;
 mod names;
+mod passthrough;
 mod secrets;
 mod services;
 mod serving;

@@ -150,6 +150,8 @@ pub enum Answer {
     Filter(Stage, filter::Answer),
     /// The response of one of the backend's endpoints.
     Forward(Arc<Backend>),
+    /// The same, unseen: the endpoint ends TLS.
+    PassedThrough(Arc<Backend>),
     /// The same of one of two backends, as chance has it.
     Either {
         /// Of most requests, or of fewer.
@@ -180,6 +182,9 @@ pub fn explain(compiler: &Compiler, query: &Query<'_>) -> Explanation {
     let mut steps = Vec::new();
     if query.https {
         let name = query.sni.unwrap_or(&host).to_ascii_lowercase();
+        if let Some(passed) = passed(compiler, &name) {
+            return passed;
+        }
         steps.push(certificate(compiler, name));
     }
     let chosen = hosts(compiler, &host, &mut steps);
@@ -207,6 +212,19 @@ pub fn explain(compiler: &Compiler, query: &Query<'_>) -> Explanation {
         None => answer(compiler, None, query.head, &mut steps),
     };
     Explanation { steps, answer }
+}
+
+/// What happens to a request that is not seen, for the TLS of its host is ended by endpoints.
+fn passed(compiler: &Compiler, name: &str) -> Option<Explanation> {
+    let mut steps = Vec::new();
+    let passthrough = hosts(compiler, name, &mut steps)?.passthrough()?;
+    let backend = Arc::clone(&passthrough.backend);
+    steps.push(Step::Backend {
+        backend: Arc::clone(&backend),
+        endpoints: compiler.endpoint_counts(&backend),
+    });
+    let answer = Answer::PassedThrough(backend);
+    Some(Explanation { steps, answer })
 }
 
 fn certificate(compiler: &Compiler, name: String) -> Step {

@@ -9,6 +9,7 @@ mod backend_tls;
 mod certificate;
 mod cipher_list;
 mod class;
+pub mod client_hello;
 mod compile;
 mod configmap;
 mod explain;
@@ -45,7 +46,7 @@ pub use response::{BodyDecoder, Chunked, Piece, ResponseError, ResponseHead, res
 pub use secret::SecretData;
 pub use settings::{DefaultBackend, Risk, Settings};
 pub use table::{
-    Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, PathType, Resolution, Route,
-    Stream, StreamPort, Table,
+    Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, Passthrough, PathType,
+    Resolution, Route, Stream, StreamPort, Table,
 };
 pub use url::{Url, UrlError, UrlTemplate};

@@ -73,6 +73,8 @@ pub struct Settings {
     pub http_snippet: Option<Arc<Snippet>>,
     /// Of each host.
     pub server_snippet: Option<Arc<Snippet>>,
+    /// Whether Ingresses may have TLS passed through to their endpoints.
+    pub ssl_passthrough: bool,
     /// What holds for all routes.
     pub global: Arc<Global>,
     /// What Ingresses get that do not say otherwise.
@@ -118,6 +120,7 @@ impl Default for Settings {
             allow_snippets: false,
             http_snippet: None,
             server_snippet: None,
+            ssl_passthrough: false,
             global: Arc::default(),
             policy: Arc::new(Policy {
                 body_limit: Some(DEFAULT_BODY_LIMIT),

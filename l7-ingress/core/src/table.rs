@@ -24,7 +24,7 @@ pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Man
 pub(crate) use host::{Host, wildcard_of};
 pub(crate) use hosts::Hosts;
 pub(crate) use streams::Streams;
-pub use streams::{Stream, StreamPort};
+pub use streams::{Passthrough, Stream, StreamPort};
 
 /// The routing table.
 #[derive(Debug, Default)]
@@ -91,6 +91,18 @@ impl Table {
         sni.and_then(named)
             .filter(|certificates| !certificates.is_empty())
             .unwrap_or(&self.default_certificates)
+    }
+
+    /// Whether there is a host whose TLS is not ended here.
+    #[must_use]
+    pub const fn has_passthroughs(&self) -> bool {
+        self.hosts.has_passthroughs()
+    }
+
+    /// Where a connection goes whose client asks for `sni` (lower case), if its TLS is not ended here.
+    #[must_use]
+    pub fn passthrough(&self, sni: &str) -> Option<&Arc<Passthrough>> {
+        self.host(sni)?.passthrough()
     }
 
     /// Every route, by host, in the order in which they are tried.

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 #[path = "../fuzz/checks/certificate.rs"]
 mod certificate;
+#[path = "../fuzz/checks/client_hello.rs"]
+mod client_hello;
 #[path = "../fuzz/checks/head_guard.rs"]
 mod head_guard;
 #[path = "../fuzz/checks/host_path.rs"]
@@ -34,6 +36,11 @@ fn replay(target: &str, check: fn(&[u8])) {
         file.read_to_end(&mut seed).expect("a seed can be read");
         check(&seed);
     }
+}
+
+#[test]
+fn client_hello_seeds() {
+    replay("client_hello", client_hello::check);
 }
 
 #[test]

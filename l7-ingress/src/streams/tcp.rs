@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use l7_ingress_core::proxy_protocol::{Endpoints, Version, encode};
 use l7_ingress_core::upstream::Choice;
-use l7_ingress_core::{BackendProtocol, Stream as Target, StreamPort};
+use l7_ingress_core::{Backend, BackendProtocol, Stream as Target, StreamPort};
+use model::Protocol;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -62,43 +63,26 @@ fn start(worker: &Rc<Worker>, tcp: TcpStream, peer: SocketAddr, port: StreamPort
     let worker = Rc::clone(worker);
     worker.metrics.tcp_sessions.add(1);
     tokio::task::spawn_local(async move {
-        let started = Instant::now();
-        let mut session = Session {
-            source: peer,
-            endpoint: None,
-            moved: Moved::default(),
-        };
+        let mut session = Session::new(peer, port.1);
         let served = serve(&worker, tcp, &target, &mut session).await;
-        if let Err(error) = &served {
-            worker.metrics.stream_failures.add(1);
-            tracing::debug!(client = %peer, "TCP connection ended: {error}");
-        }
-        let line = StreamLine {
-            protocol: port.0,
-            client: session.source,
-            port: port.1,
-            endpoint: session.endpoint,
-            status: served.map_or_else(|error| error.status(), |()| 200),
-            sent: session.moved.down,
-            received: session.moved.up,
-            lasted: started.elapsed(),
-        };
-        let log = &worker.global().log;
-        worker.log.write_stream(&line, &log.form, &log.stream);
+        session.end(&worker, served);
         drop(counted);
     });
 }
 
 /// What is known of a connection when it ends.
-struct Session {
+#[derive(Debug)]
+pub(crate) struct Session {
+    started: Instant,
     source: SocketAddr,
+    port: u16,
     endpoint: Option<SocketAddr>,
     moved: Moved,
 }
 
 /// Why a connection could not be passed on to its end.
 #[derive(Debug, thiserror::Error)]
-enum StreamError {
+pub(crate) enum StreamError {
     #[error("the connection failed")]
     Io(#[from] io::Error),
     #[error("the client sent no PROXY header in time")]
@@ -143,23 +127,71 @@ async fn serve(
             session.source = told.source;
         }
     }
-    let (mut endpoint, in_flight) = connect(worker, target).await?;
-    if target.writes_proxy {
-        endpoint.write_all(&encode(Version::V1, Some(ends))).await?;
+    let told = target.writes_proxy.then_some(ends);
+    session.pass(worker, client, (&target.backend, told)).await
+}
+
+impl Session {
+    pub(crate) fn new(source: SocketAddr, port: u16) -> Self {
+        Self {
+            started: Instant::now(),
+            source,
+            port,
+            endpoint: None,
+            moved: Moved::default(),
+        }
     }
-    session.endpoint = endpoint.tcp().peer_addr().ok();
-    pipe(client, endpoint, global.streams.idle, &mut session.moved).await?;
-    drop(in_flight);
-    Ok(())
+
+    /// Passes what the client sends on to an endpoint of `backend`, after a PROXY header with these ends, and back,
+    /// until both have ended.
+    pub(crate) async fn pass(
+        &mut self,
+        worker: &Worker,
+        client: Socket,
+        (backend, told): (&Arc<Backend>, Option<Endpoints>),
+    ) -> Result<(), StreamError> {
+        let (mut endpoint, in_flight) = connect(worker, backend).await?;
+        if let Some(ends) = told {
+            endpoint.write_all(&encode(Version::V1, Some(ends))).await?;
+        }
+        self.endpoint = endpoint.tcp().peer_addr().ok();
+        let idle = worker.global().streams.idle;
+        pipe(client, endpoint, idle, &mut self.moved).await?;
+        drop(in_flight);
+        Ok(())
+    }
+
+    /// Counts and logs it.
+    pub(crate) fn end(self, worker: &Worker, served: Result<(), StreamError>) {
+        if let Err(error) = &served {
+            worker.metrics.stream_failures.add(1);
+            tracing::debug!(client = %self.source, "TCP connection ended: {error}");
+        }
+        let line = StreamLine {
+            protocol: Protocol::Tcp,
+            client: self.source,
+            port: self.port,
+            endpoint: self.endpoint,
+            status: served.map_or_else(|error| error.status(), |()| 200),
+            sent: self.moved.down,
+            received: self.moved.up,
+            lasted: self.started.elapsed(),
+        };
+        let log = &worker.global().log;
+        worker.log.write_stream(&line, &log.form, &log.stream);
+    }
 }
 
 /// Tries endpoints until one accepts.
-async fn connect(worker: &Worker, target: &Target) -> Result<(Stream, InFlight), StreamError> {
+async fn connect(
+    worker: &Worker,
+    backend: &Arc<Backend>,
+) -> Result<(Stream, InFlight), StreamError> {
     let global = worker.global();
     let started = Instant::now();
     let group = worker
         .upstreams
-        .group(&target.backend, BackendProtocol::Http, started);
+        .group(backend, BackendProtocol::Http, started);
     let most = match global.streams.tries {
         0 => group.len().max(1),
         tries => tries,

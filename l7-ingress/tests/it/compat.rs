@@ -23,6 +23,9 @@ use crate::harness::{
     served, soon,
 };
 
+/// For how many cases of a file there are certificates.
+const MOST_CASES: usize = 40;
+
 /// One file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +52,7 @@ struct Case {
     annotations: BTreeMap<String, String>,
     /// `TYPE PATH SERVICE`; `Prefix / echo` unless said otherwise. There are the Services `echo` and `other`, `trio` of
     /// three endpoints, `half` with `echo` and an endpoint that refuses, `dead` with the latter alone, and `empty`; under TLS there are
-    /// `secure`, `guarded` and `deep`.
+    /// `secure`, `guarded`, `deep` and `own`.
     #[serde(default)]
     paths: Vec<String>,
     /// Whether the host has a certificate.
@@ -198,12 +201,15 @@ async fn run(table: &Table) -> Vec<(&str, String)> {
 
 /// The backends under TLS, and the Secrets that know them: `secure` takes any client; `guarded` asks for a certificate as
 /// the Secret `identity` has one; `deep` has two authorities between itself and `ca.crt`, which `identity` and `authority`
-/// hold; `bare` has the certificate alone, `stranger` one of nobody's and its `ca.crt`.
+/// hold; `own` has a certificate for the hosts of cases; `bare` has the certificate alone, `stranger` one of nobody's and its `ca.crt`.
 async fn secure(objects: &mut Vec<Value>) -> Vec<Backend> {
     let (ca, strangers) = (Ca::new("compat"), Ca::new("strangers"));
     let identity = ca.issue(&["proxy"]);
     let deep = ca.below("one").below("two");
     let issue = |ca: &Ca, name: &str| ca.issue(&[&format!("{name}.default.svc"), "named.test"]);
+    let hosts: Vec<_> = (0..MOST_CASES).map(host).collect();
+    let hosts: Vec<_> = hosts.iter().map(String::as_str).collect();
+    let own = Authority::issue(&hosts).server(&["http/1.1"]);
     let configs = [
         ("secure", issue(&ca, "secure").server(&[])),
         (
@@ -211,6 +217,7 @@ async fn secure(objects: &mut Vec<Value>) -> Vec<Backend> {
             ca.asking(&issue(&ca, "guarded"), rustls::ALL_VERSIONS),
         ),
         ("deep", issue(&deep, "deep").server(&[])),
+        ("own", own),
     ];
     let mut backends = Vec::new();
     for (name, config) in configs {

@@ -11,6 +11,7 @@ mod failures;
 mod forwarding;
 mod http1;
 mod ipv6;
+mod passthrough;
 mod routing;
 mod status;
 mod sticky;

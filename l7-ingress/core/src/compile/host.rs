@@ -61,10 +61,10 @@ pub(super) struct Subject<'i> {
 }
 
 /// What one host has of all its Ingresses.
-struct Rules<'i> {
+pub(super) struct Rules<'i> {
     /// The host whose rules they are.
-    host: &'i Arc<str>,
-    ingresses: &'i [&'i Arc<Accepted>],
+    pub(super) host: &'i Arc<str>,
+    pub(super) ingresses: &'i [&'i Arc<Accepted>],
     /// Whether there is a `tls` entry.
     has_tls: bool,
 }
@@ -104,6 +104,10 @@ impl Scope<'_> {
         if self.settings.trailing_slash_redirect {
             self.slashes(&mut routes);
         }
+        let passthrough = match &subject.mate {
+            Some(_) => None,
+            None => self.passthrough(&rules, &routes),
+        };
         let app_root = app_root(&mut routes);
         let server = self.server_snippet(&rules);
         let is_needed = app_root.is_some() || server.is_some();
@@ -133,7 +137,8 @@ impl Scope<'_> {
                 routes.into_iter().map(finished).collect(),
                 default.map(finished),
                 chosen.keys(),
-            ),
+            )
+            .passing(passthrough),
             certificates: chosen.certificates,
             problems: self.problems,
         }

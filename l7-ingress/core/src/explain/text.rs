@@ -201,6 +201,11 @@ impl fmt::Display for Answer {
                     None => Ok(()),
                 }
             }
+            Self::PassedThrough(backend) => write!(
+                f,
+                "whatever an endpoint of Service {}:{} says, which ends TLS itself (ssl-passthrough)",
+                backend.service, backend.port
+            ),
             Self::Forward(backend) => {
                 write!(f, "from Service {}:{}", backend.service, backend.port)
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::sign::CertifiedKey;
 
 use super::paths::PathIndex;
-use super::{PathType, Route};
+use super::{Passthrough, PathType, Route};
 
 /// One host pattern.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Host {
     default: Option<Arc<Route>>,
     /// None without a `tls` entry; empty where none of its certificates can be used.
     certificates: Option<Box<[Arc<CertifiedKey>]>>,
+    /// Where its TLS goes, if that is not ended here.
+    passthrough: Option<Arc<Passthrough>>,
 }
 
 impl Host {
@@ -45,7 +47,18 @@ impl Host {
             routes: routes.into(),
             default,
             certificates: certificates.map(Into::into),
+            passthrough: None,
         }
+    }
+
+    /// The same, whose TLS goes somewhere else. One of its routes has to lead there, too.
+    pub(crate) fn passing(mut self, passthrough: Option<Passthrough>) -> Self {
+        self.passthrough = passthrough.map(Arc::new);
+        self
+    }
+
+    pub(crate) const fn passthrough(&self) -> Option<&Arc<Passthrough>> {
+        self.passthrough.as_ref()
     }
 
     pub(crate) fn pattern(&self) -> &str {

@@ -26,6 +26,8 @@ struct Entry {
 pub(crate) struct Hosts {
     nodes: Box<[Node]>,
     hasher: FixedState,
+    /// How many of them have their TLS ended elsewhere.
+    passthroughs: usize,
 }
 
 impl Default for Hosts {
@@ -42,7 +44,13 @@ impl Hosts {
         Self {
             nodes: vec![node; FAN_OUT].into(),
             hasher: FixedState::with_seed(seed),
+            passthroughs: 0,
         }
+    }
+
+    /// Whether one of them has its TLS ended elsewhere.
+    pub(super) const fn has_passthroughs(&self) -> bool {
+        self.passthroughs > 0
     }
 
     /// The entry of an exact name. A name as odd as a wildcard's key is no host.
@@ -78,6 +86,11 @@ impl Hosts {
         if old.is_none() && host.is_none() {
             return None;
         }
+        let passes = |host: Option<&Host>| {
+            usize::from(host.is_some_and(|host| host.passthrough().is_some()))
+        };
+        self.passthroughs += passes(host.as_ref());
+        self.passthroughs -= passes(old.as_deref());
         let others = entries.iter().filter(|entry| !is_own(entry)).cloned();
         let new = host.map(|host| Entry {
             hash,

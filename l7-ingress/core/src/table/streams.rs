@@ -23,5 +23,14 @@ pub struct Stream {
     pub writes_proxy: bool,
 }
 
+/// Where the TLS of a host goes that is not ended here.
+#[derive(Debug)]
+pub struct Passthrough {
+    /// Where it goes: what its root path leads to.
+    pub backend: Arc<Backend>,
+    /// Whether endpoints are sent a PROXY header.
+    pub writes_proxy: bool,
+}
+
 /// All such ports.
 pub(crate) type Streams = BTreeMap<StreamPort, Arc<Stream>>;

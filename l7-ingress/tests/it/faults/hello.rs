@@ -16,7 +16,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::harness::{
-    Authority, Backend, Connection, Proxy, class, get, ingress, secret, served, soon, tls,
+    Authority, Backend, Connection, Proxy, annotate, class, describe, get, ingress, secret, served,
+    soon, tls,
 };
 
 /// A client's socket that cuts the first bytes it is given.
@@ -130,6 +131,35 @@ async fn site() -> (Backend, Proxy) {
     (web, proxy)
 }
 
+/// The same with a backend under TLS, and `passed` passed through to it.
+async fn site_of(passed: &str) -> (Backend, Proxy) {
+    let pem = Authority::issue(&["a.test"]);
+    let web = Backend::https(pem.server(&["http/1.1"]), |request| {
+        describe("web".to_owned(), request)
+    })
+    .await;
+    let key = |name| format!("nginx.ingress.kubernetes.io/{name}");
+    let spoken = |object| annotate(object, &key("backend-protocol"), "HTTPS");
+    let passing = ingress("passing", &[&format!("{passed} Prefix / web")]);
+    let passing = annotate(passing, &key("ssl-passthrough"), "true");
+    let mut objects = served("web", &[web.address]);
+    objects.extend([
+        class(),
+        secret("tls", &pem),
+        spoken(passing),
+        spoken(ingress("web", &["a.test Prefix /web web"])),
+        spoken(ingress("rest", &["* Prefix / web"])),
+    ]);
+    let flags = [
+        "--default-ssl-certificate",
+        "default/tls",
+        "--enable-ssl-passthrough",
+    ];
+    let proxy = Proxy::start(&objects, &flags).await;
+    proxy.ready().await;
+    (web, proxy)
+}
+
 /// Shakes hands over `io` and asks for a page.
 async fn served_over(io: Cut, config: ClientConfig, what: &str) {
     let connector = TlsConnector::from(Arc::new(config));
@@ -137,7 +167,7 @@ async fn served_over(io: Cut, config: ClientConfig, what: &str) {
     let session = soon(what, connector.connect(name, io)).await;
     let session = session.unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut client = Connection::http1(session).await;
-    let answer = soon(what, client.send(get("https://a.test/"))).await;
+    let answer = soon(what, client.send(get("https://a.test/web"))).await;
     assert_eq!(answer.unwrap().backend(), "web", "{what}");
 }
 
@@ -160,6 +190,31 @@ fn nameless() -> ClientConfig {
 #[tokio::test]
 async fn a_hello_may_come_in_any_pieces() {
     let (_web, proxy) = site().await;
+    in_any_pieces(&proxy).await;
+}
+
+/// Here every hello is read twice: by who looks for its name, and by who ends its TLS.
+#[tokio::test]
+async fn it_may_so_beside_a_host_that_is_passed_through() {
+    let (_web, proxy) = site_of("b.test").await;
+    in_any_pieces(&proxy).await;
+    assert_eq!(passed(&proxy), 0.0);
+}
+
+#[tokio::test]
+async fn it_may_so_on_the_way_to_an_endpoint() {
+    let (_web, proxy) = site_of("a.test").await;
+    in_any_pieces(&proxy).await;
+    // All but those without a name.
+    assert_eq!(passed(&proxy), 19.0);
+}
+
+fn passed(proxy: &Proxy) -> f64 {
+    let name = "penstock_l7_stream_sessions_total";
+    proxy.metric(name, &[("protocol", "TLS")])
+}
+
+async fn in_any_pieces(proxy: &Proxy) {
     let plain = || Authority::client(rustls::ALL_VERSIONS, &["http/1.1"]);
     let old = || Authority::client(&[&rustls::version::TLS12], &["http/1.1"]);
     let configs: &[(&str, &dyn Fn() -> ClientConfig)] = &[
@@ -181,7 +236,7 @@ async fn a_hello_may_come_in_any_pieces() {
             if *name == LARGE && record == Some(1) {
                 continue;
             }
-            let io = Cut::connect(&proxy, record, segment).await;
+            let io = Cut::connect(proxy, record, segment).await;
             let what = format!("{name}, records of {record:?}, segments of {segment}");
             served_over(io, config(), &what).await;
         }
