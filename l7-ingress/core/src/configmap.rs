@@ -1,5 +1,6 @@
 //! The controller's ConfigMap: from strings to settings, and nowhere else.
 
+mod auth;
 mod catalogue;
 mod compress;
 mod data;

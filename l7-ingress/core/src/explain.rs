@@ -8,8 +8,8 @@ mod text;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use http::StatusCode;
 use http::request::Parts;
+use http::{Method, StatusCode};
 use model::ObjectName;
 
 use crate::compile::EndpointCounts;
@@ -90,6 +90,8 @@ pub enum Step {
     Rewrite(String),
     /// A filter that depends on more than the request; it is taken to let it in.
     Assumed(Stage),
+    /// Another server is asked, with this method at this URL; it is taken to let it in.
+    Asked(Method, String),
     /// The chosen route has a canary.
     Canary {
         /// The route.
@@ -391,7 +393,7 @@ fn filtered_by(
         let before = state.clone();
         let facts = before.facts(&facts);
         let (came, assumed) = filter::assume(on, &facts, Some(&mut state));
-        steps.extend(assumed.into_iter().map(Step::Assumed));
+        steps.extend(assumed.into_iter().map(|stage| step(stage, on, &facts)));
         match came {
             Assumed::Answer(stage, answer) => return Some(Filtered::Answered(stage, answer)),
             Assumed::Pass => {
@@ -405,6 +407,23 @@ fn filtered_by(
                 steps.push(Step::Elsewhere(path.clone()));
                 *route = paths(chosen, &path, steps);
             }
+        }
+    }
+}
+
+/// What a filter comes to that depends on more than the request.
+fn step(stage: Stage, route: &Route, facts: &Facts<'_>) -> Step {
+    let external = route.policy.external.as_ref();
+    match external.filter(|_| stage == Stage::External) {
+        None => Step::Assumed(stage),
+        Some(external) => {
+            let method = external.method.clone().unwrap_or(Method::GET);
+            let url = external.url.as_ref();
+            let url = url.map(|url| match url.of(route, facts, REQUEST_ID) {
+                Ok(made) => made.to_string(),
+                Err(error) => format!("{}, which {error}", url.text()),
+            });
+            Step::Asked(method, url.unwrap_or_else(|| "no URL".to_owned()))
         }
     }
 }

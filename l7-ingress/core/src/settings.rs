@@ -45,6 +45,8 @@ pub struct Settings {
     pub trailing_slash_redirect: bool,
     /// Paths, as Ingresses write them, of which what begins with one is never redirected to HTTPS.
     pub no_https_redirect: Vec<Box<str>>,
+    /// Paths, as Ingresses write them, of which what begins with one is open to everybody.
+    pub unguarded: Vec<Box<str>>,
     /// The status of requests that are more than a rate allows, and of those that are too many at the same time.
     pub limit_status: [StatusCode; 2],
     /// Whether a request may be executed twice, whatever its method.
@@ -106,6 +108,7 @@ impl Default for Settings {
             https_port: 443,
             trailing_slash_redirect: false,
             no_https_redirect: vec![ACME.into()],
+            unguarded: vec![ACME.into()],
             limit_status: [StatusCode::SERVICE_UNAVAILABLE; 2],
             retries_all: false,
             service_upstream: false,
@@ -132,7 +135,8 @@ impl Default for Settings {
     }
 }
 
-/// ingress-nginx's `no-tls-redirect-locations`: certificates are asked for in the clear.
+/// ingress-nginx's `no-tls-redirect-locations` and `no-auth-locations`: certificates are asked for in the clear, by whom
+/// nobody knows.
 const ACME: &str = "/.well-known/acme-challenge";
 
 /// What an annotation puts at risk, as ingress-nginx judges it.

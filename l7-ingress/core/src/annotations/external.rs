@@ -29,6 +29,7 @@ pub(super) fn read(
     if reader.value("enable-global-auth", Effect::Skip, super::boolean) == Some(false) {
         policy.external = None;
     }
+    let snippet = snippet::told(reader, settings, "auth-snippet");
     // As if it were not there.
     if reader.text(URL)?.trim().is_empty() {
         return None;
@@ -39,7 +40,6 @@ pub(super) fn read(
     let method = reader.value("auth-method", Effect::Deny, method);
     let keep_alive = keep_alive(reader);
     reader.value("auth-keepalive-share-vars", Effect::Skip, super::boolean);
-    let snippet = snippet::told(reader, settings, "auth-snippet");
     policy.external = Some(Arc::new(External {
         url: Some(url),
         method: method.flatten(),

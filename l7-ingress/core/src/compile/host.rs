@@ -152,6 +152,7 @@ impl Scope<'_> {
             let policy = self.policy(ingress);
             for rule in ingress.rules_for(rules.host) {
                 for path in &rule.paths {
+                    let policy = self.guarded(&path.path, &policy);
                     let field = path.field(rule);
                     let key = (&*path.path, path.path_type);
                     if let Some(winner) = winners.get(&key) {
@@ -181,7 +182,7 @@ impl Scope<'_> {
                         moved: None,
                         server: None,
                         errors: self.errors(&ingress.name, &policy),
-                        policy: Arc::clone(&policy),
+                        policy,
                         stages: Stages::default(),
                     });
                 }
@@ -343,8 +344,21 @@ impl Scope<'_> {
             moved: None,
             server: None,
             errors: policy.and_then(|policy| self.errors(ingress, policy)),
-            policy: Arc::clone(policy.unwrap_or(&self.settings.policy)),
+            policy: match policy {
+                Some(policy) => self.guarded("/", policy),
+                // What no Ingress asks for is guarded by none.
+                None => open(&self.settings.policy),
+            },
             stages: Stages::default(),
+        }
+    }
+
+    /// The policy of a path: some are open to everybody.
+    fn guarded(&self, path: &str, policy: &Arc<Policy>) -> Arc<Policy> {
+        let mut unguarded = self.settings.unguarded.iter();
+        match unguarded.any(|start| path.starts_with(&**start)) {
+            true => open(policy),
+            false => Arc::clone(policy),
         }
     }
 
@@ -665,6 +679,18 @@ fn app_root(routes: &mut [Route]) -> Option<Arc<str>> {
     let rooted = routes.iter().filter(|route| route.app_root.is_some());
     let first = rooted.min_by_key(|route| (Reverse(route.path.len()), &*route.path));
     first.and_then(|route| route.app_root.clone())
+}
+
+/// The same without anybody who would have to be asked.
+fn open(policy: &Arc<Policy>) -> Arc<Policy> {
+    if policy.basic.is_none() && policy.external.is_none() {
+        return Arc::clone(policy);
+    }
+    Arc::new(Policy {
+        basic: None,
+        external: None,
+        ..Policy::clone(policy)
+    })
 }
 
 /// A route that knows its stages.

@@ -7,6 +7,7 @@ mod classes;
 mod configmap;
 mod conformance;
 mod explanations;
+mod external;
 mod passthrough;
 mod properties;
 mod routes;

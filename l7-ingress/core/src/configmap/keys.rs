@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+use super::auth;
 use super::reader::Keys;
 use crate::annotations::{error_statuses, networks, replacement};
 use crate::filter::{Blocked, Pace, Policy, Proxied, Replacement, SourceRanges, Sources, Text};
@@ -37,6 +38,7 @@ pub(super) fn apply(keys: &mut Keys<'_>, settings: &mut Settings) {
     policy.blocked = blocked(keys).or(policy.blocked);
     policy.proxied = proxied(keys).or(policy.proxied);
     upstream(keys, settings, &mut policy.upstream);
+    auth::apply(keys, settings, &mut policy);
     snippets(keys, settings, &mut policy);
     if policy != *settings.policy {
         settings.policy = Arc::new(policy);

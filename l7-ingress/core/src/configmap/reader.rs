@@ -60,7 +60,7 @@ impl<'d> Keys<'d> {
         self.report(key, "InvalidValue", format!("{message}; it is left out"));
     }
 
-    fn report(&mut self, key: &str, reason: &'static str, message: String) {
+    pub(super) fn report(&mut self, key: &str, reason: &'static str, message: String) {
         self.problems.push(Problem {
             object: ObjectRef::new(Kind::ConfigMap, self.name.clone()),
             field: format!("data[{key}]"),

@@ -57,6 +57,12 @@ impl fmt::Display for Step {
             Self::Elsewhere(path) => write!(f, "rewrite      to the path {path}"),
             Self::Rewrite(target) => write!(f, "rewrite      to {target}"),
             Self::Assumed(stage) => write!(f, "filter       {stage}: taken to let it in"),
+            Self::Asked(method, url) => {
+                write!(
+                    f,
+                    "filter       {method} {url}: asked who may come in, and taken to let it in"
+                )
+            }
             Self::Canary { route, turn } => write_turn(f, route, *turn),
             Self::Backend { backend, endpoints } => {
                 write!(

@@ -109,6 +109,25 @@ answer       503: the Service or its port does not exist or is refused
 }
 
 #[test]
+fn a_server_that_is_asked() {
+    let spec = rule("h", &["Prefix / api"]);
+    let own = ingress("a", 1, &spec).replace(
+        "creationTimestamp",
+        "annotations: {penstock.dev/auth-url: 'https://auth.test:8443/$request_method'}, creationTimestamp",
+    );
+    let world = World::new(&[service("api"), own].concat());
+    let query = Query {
+        https: false,
+        host: "h",
+        head: &get("/"),
+        sni: None,
+    };
+    let got = explain(&world.compiler, &query).to_string();
+    let line = "filter       GET https://auth.test:8443/GET: asked who may come in, and taken to let it in";
+    assert!(got.lines().any(|own| own == line), "{got}");
+}
+
+#[test]
 fn nothing_at_all() {
     check(
         "http://example.org/",
