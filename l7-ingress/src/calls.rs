@@ -9,6 +9,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -214,17 +215,28 @@ impl Answered {
     /// Nobody wants the body. What is left of a short one is read meanwhile, so that the connection can be kept.
     pub(crate) fn discard(self) {
         let mut body = self.body;
-        if body.is_end_stream() || body.remaining().is_some_and(|rest| rest > DISCARDED.0) {
+        if body.remaining().is_some_and(|rest| rest > DISCARDED.0) {
             return;
         }
-        tokio::task::spawn_local(timeout(DISCARDED.1, async move {
-            let mut read = 0;
-            while let Some(Ok(frame)) = poll_fn(|cx| body.poll_frame(cx)).await {
-                read += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if read > DISCARDED.0 {
-                    return;
-                }
-            }
-        }));
+        let mut read = 0;
+        // Most of them have come with the head.
+        let mut cx = Context::from_waker(Waker::noop());
+        if poll_rest(&mut body, &mut cx, &mut read).is_pending() {
+            tokio::task::spawn_local(timeout(
+                DISCARDED.1,
+                poll_fn(move |cx| poll_rest(&mut body, cx, &mut read)),
+            ));
+        }
     }
+}
+
+/// Ready when there is no more to read, or more than is read.
+fn poll_rest(body: &mut Exchange, cx: &mut Context<'_>, read: &mut u64) -> Poll<()> {
+    while let Some(Ok(frame)) = ready!(body.poll_frame(cx)) {
+        *read += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if *read > DISCARDED.0 {
+            break;
+        }
+    }
+    Poll::Ready(())
 }

@@ -1,5 +1,6 @@
 //! What goes over the wire, part by part.
 
+mod auth;
 mod backend_tls;
 mod backends;
 mod canary;
