@@ -20,6 +20,7 @@ struct Shown<'r> {
     service: String,
     port: String,
     protocol: String,
+    tls: Option<String>,
     canary: Option<ShownCanary<'r>>,
     https_redirect: Option<u16>,
     resolution: &'static str,
@@ -69,6 +70,7 @@ fn show(route: &Route) -> Shown<'_> {
         service: route.backend.service.to_string(),
         port: route.backend.port.to_string(),
         protocol: format!("{:?}", route.backend.manner.protocol),
+        tls: route.backend.tls.as_ref().map(|tls| tls.describe()),
         canary: route.canary.as_deref().map(show_canary),
         https_redirect: route.https_redirect.map(|status| status.as_u16()),
         resolution: match endpoints.resolution {

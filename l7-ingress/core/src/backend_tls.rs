@@ -188,6 +188,23 @@ impl BackendTls {
             && own.is_some_and(|own| Arc::ptr_eq(own, terms) || own == terms)
     }
 
+    /// What is shown and asked for, for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let Some(terms) = &self.terms else {
+            return "without a certificate, unverified".to_owned();
+        };
+        let shown = match &terms.certificate {
+            Some(_) => format!("with the certificate of Secret {}", terms.wish.secret),
+            None => "without a certificate".to_owned(),
+        };
+        let name = self.name.as_ref().map(ServerName::to_str);
+        match terms.wish.depth {
+            Some(_) => format!("{shown}, verified as {}", name.unwrap_or_default()),
+            None => format!("{shown}, unverified"),
+        }
+    }
+
     /// What connections are kept by.
     #[must_use]
     pub const fn id(&self) -> TlsId {

@@ -71,6 +71,9 @@ impl fmt::Display for Step {
                     backend.service, backend.port
                 )?;
                 write!(f, ", {}, ", spoken(backend))?;
+                if let Some(tls) = &backend.tls {
+                    write!(f, "{}, ", tls.describe())?;
+                }
                 write_endpoints(f, backend, *endpoints)
             }
         }

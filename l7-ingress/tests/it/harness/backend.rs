@@ -33,6 +33,7 @@ pub(crate) struct Backend {
 #[derive(Debug, Default)]
 struct Counters {
     connections: AtomicUsize,
+    ended: AtomicUsize,
     requests: AtomicUsize,
 }
 
@@ -59,7 +60,11 @@ impl Backend {
             while let Ok((tcp, _)) = listener.accept().await {
                 counted.connections.fetch_add(1, Ordering::Relaxed);
                 tcp.set_nodelay(true).unwrap();
-                tokio::task::spawn(serve(tcp));
+                let (served, counted) = (serve(tcp), Arc::clone(&counted));
+                tokio::task::spawn(async move {
+                    served.await;
+                    counted.ended.fetch_add(1, Ordering::Relaxed);
+                });
             }
         });
         Self {
@@ -192,6 +197,11 @@ impl Backend {
     /// How many connections it has accepted.
     pub(crate) fn accepted(&self) -> usize {
         self.counters.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many of them have ended.
+    pub(crate) fn ended(&self) -> usize {
+        self.counters.ended.load(Ordering::Relaxed)
     }
 
     /// How many requests it has got.

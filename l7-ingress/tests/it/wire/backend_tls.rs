@@ -257,6 +257,63 @@ async fn two_identities_never_share_a_connection() {
     }
 }
 
+/// Sessions are resumed as whom they were begun, in either version.
+#[tokio::test]
+async fn two_identities_never_share_a_session() {
+    let clients = Ca::new("clients");
+    let (first, second) = (clients.issue(&["first"]), clients.issue(&["second"]));
+    for version in [&TLS12, &TLS13] {
+        let mut config = clients.asking(&clients.issue(&[NAME]), &[version]);
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
+        let backend = Backend::https(config, |request| describe("web".to_owned(), request)).await;
+        let objects = [
+            credentials("first", Some(&first), ("", "")),
+            credentials("second", Some(&second), ("", "")),
+            site("one", &[("proxy-ssl-secret", "default/first")]),
+            site("two", &[("proxy-ssl-secret", "default/second")]),
+        ];
+        let mut all = served("web", &[backend.address]);
+        all.push(class());
+        all.extend(objects);
+        let flags = ["--workers", "1", "--upstream-keepalive-connections", "0"];
+        let proxy = Proxy::start(&all, &flags).await;
+        for _ in 0..4 {
+            for (path, own) in [("one", &first), ("two", &second)] {
+                let answer = proxy.get(&format!("http://a.test/{path}")).await;
+                assert_eq!(
+                    shown(&answer),
+                    hexadecimal(&own.der()),
+                    "{version:?} {path}"
+                );
+            }
+        }
+        assert_eq!(backend.accepted(), 8, "{version:?}");
+    }
+}
+
+/// What is trusted no more is not reached any more, though connections to it stand.
+#[tokio::test]
+async fn authorities_hold_for_the_next_request() {
+    let (old, new) = (Ca::new("old"), Ca::new("new"));
+    let backend = open(&old.issue(&[NAME])).await;
+    let trusting = |ca: &Ca| credentials("mine", None, (&ca.certificate, ""));
+    let asked = [
+        ("proxy-ssl-secret", "default/mine"),
+        ("proxy-ssl-verify", "on"),
+    ];
+    let proxy = start(&backend, &[trusting(&old), site("x", &asked)]).await;
+    let url = "http://a.test/x";
+    assert_eq!(proxy.get(url).await.status, 200);
+    proxy.apply(trusting(&new));
+    proxy.until(url, |answer| answer.status == 502).await;
+    let bundle = old.certificate.clone() + &new.certificate;
+    proxy.apply(credentials("mine", None, (&bundle, "")));
+    proxy.until(url, |answer| answer.status == 200).await;
+    let routes = proxy.admin("/debug/routes").await.json();
+    let said = "without a certificate, verified as web.default.svc";
+    assert_eq!(routes[0]["tls"], said);
+}
+
 #[tokio::test]
 async fn a_renewed_certificate_is_shown_from_then_on_and_no_request_is_lost() {
     let clients = Ca::new("clients");
@@ -287,8 +344,9 @@ async fn a_renewed_certificate_is_shown_from_then_on_and_no_request_is_lost() {
         })
         .await;
     }
-    // A connection for each.
+    // A connection for each, of which those of the past are closed.
     assert_eq!(backend.accepted(), 4);
+    eventually("their end", async || (backend.ended() == 3).then_some(())).await;
     // The identity that nobody is given any more is not kept in use by an open connection.
     proxy.apply(credentials("mine", None, (&clients.certificate, "")));
     proxy

@@ -247,6 +247,23 @@ fn ports_of_one_service_are_spoken_to_as_one() {
 }
 
 #[test]
+fn a_canary_is_spoken_to_as_its_main_ingress_says() {
+    let canary = ("canary", "true");
+    let mut world = shop(&[
+        with("main", 1, "Prefix /one web", &[]),
+        asking("canary", 2, "a.test", "Prefix /one api", &[canary]),
+    ]);
+    world.hold(credentials("mine", Some(&pem("own", &["a"])), None));
+    let route = world.table.find("a.test", "/one").unwrap();
+    let tls = route.canary.as_ref().unwrap().backend.tls.as_ref().unwrap();
+    let name = tls.name([10, 0, 0, 1].into());
+    assert_eq!(name, ServerName::try_from("api.shop.svc").unwrap());
+    assert_ne!(Some(tls.id()), world.id("/one"));
+    let said = "with the certificate of Secret shop/mine, unverified";
+    assert_eq!(tls.describe(), said);
+}
+
+#[test]
 fn an_external_name_is_the_name_of_its_endpoints() {
     let external = "
 apiVersion: v1
