@@ -137,6 +137,24 @@ const WORDS: &[&str] = &[
 
 proptest! {
     #[test]
+    fn a_changed_hello_says_one_thing(
+        changes in proptest::collection::vec((0..400_usize, any::<u8>()), 0..4),
+        end in 0..400_usize,
+    ) {
+        for seed in ["named", "cut"] {
+            let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/client_hello").join(seed);
+            let mut hello = fs::read(seed).expect("a seed can be read");
+            for (place, byte) in &changes {
+                if let Some(changed) = hello.get_mut(*place) {
+                    *changed = *byte;
+                }
+            }
+            hello.truncate(end.max(200));
+            client_hello::check(&hello);
+        }
+    }
+
+    #[test]
     fn any_snippet_ends_and_keeps_fields_whole(
         path in "/s?[/a-z.%2e0d?&=é]{0,12}",
         server in proptest::collection::vec(proptest::sample::select(WORDS), 0..24),

@@ -125,6 +125,35 @@ async fn whoever_names_nobody_is_served_here() {
     assert_eq!(passed(&proxy), 0.0);
 }
 
+/// Whoever looks for a name is no easier to hold up or to upset than the handshake that follows.
+#[tokio::test]
+async fn what_is_no_hello_is_closed() {
+    let site = Site::new().await;
+    let proxy = site.start(&[FLAG, "--handshake-timeout", "300ms"]).await;
+    let hello = hello("pass.test");
+    let half = &hello[..hello.len() / 2];
+    let endless = [22, 3, 1, 0, 1, 0].repeat(20_000);
+    let endless = [&[22, 3, 1, 0, 4, 1, 0, 0xff, 0][..], &endless].concat();
+    for sent in [
+        b"".as_slice(),
+        half,
+        &hello[..5],
+        &[0xff; 4096],
+        &[21, 3, 3, 0, 2, 1, 0],
+        &[22, 3, 1, 255, 255, 1, 0, 255, 251],
+        &[22, 3, 1, 0, 4, 1, 255, 255, 255],
+        &[22, 3, 1, 0, 4, 1, 0, 0, 0],
+        &[128, 46, 1, 0, 2, 0, 21, 0, 0, 0, 16],
+        &endless,
+    ] {
+        let mut raw = Raw::connect(proxy.https).await;
+        raw.send(sent).await;
+        assert!(raw.rest().await.len() < 100);
+    }
+    assert_eq!((passed(&proxy), site.secure.accepted()), (0.0, 0));
+    assert_eq!(shown(&proxy, "pass.test").await, site.theirs.der());
+}
+
 #[tokio::test]
 async fn without_the_flag_tls_is_ended_here() {
     let site = Site::new().await;
