@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use l7_ingress_core::Route;
+use l7_ingress_core::filter::Heard;
 use model::ObjectName;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{
@@ -175,6 +176,11 @@ pub(crate) struct WorkerMetrics {
     pub(crate) waits_for_room: Cell,
     pub(crate) bad_requests: Cell,
     pub(crate) connect_errors: Cell,
+    /// Questions to other servers of who may come in, by what came of them.
+    pub(crate) auth_granted: Cell,
+    pub(crate) auth_refused: Cell,
+    pub(crate) auth_failed: Cell,
+    pub(crate) auth_remembered: Cell,
     pub(crate) retries: Cell,
     pub(crate) aborted: Cell,
     pub(crate) tunnels: Cell,
@@ -193,6 +199,15 @@ pub(crate) struct WorkerMetrics {
 }
 
 impl WorkerMetrics {
+    /// Where what a server said of who may come in is counted.
+    pub(crate) fn auth(&self, heard: Option<&Heard>) -> &Cell {
+        match heard.map(Heard::lets_in) {
+            Some(Some(true)) => &self.auth_granted,
+            Some(Some(false)) => &self.auth_refused,
+            Some(None) | None => &self.auth_failed,
+        }
+    }
+
     /// The series of a request that `route` answered.
     pub(crate) fn series(&self, route: &Route, request: (&str, u16, bool)) -> Arc<Series> {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
@@ -406,6 +421,19 @@ const PLAIN: &[Plain] = &[
         help: "Endpoints that could not be connected to",
         gauge: false,
         values: &[(&[], |worker| &worker.connect_errors)],
+    },
+    Plain {
+        name: "penstock_l7_auth_requests_total",
+        help: "Requests of which another server was asked, or has said before, whether they may come in (auth-url)",
+        gauge: false,
+        values: &[
+            (&[("outcome", "granted")], |worker| &worker.auth_granted),
+            (&[("outcome", "refused")], |worker| &worker.auth_refused),
+            (&[("outcome", "failed")], |worker| &worker.auth_failed),
+            (&[("outcome", "remembered")], |worker| {
+                &worker.auth_remembered
+            }),
+        ],
     },
     Plain {
         name: "penstock_l7_upstream_idle_connections",

@@ -23,36 +23,48 @@ pub(super) async fn ask<'r>(
     record: &mut Record,
 ) -> Verdict<'r> {
     let global = worker.global();
-    let id = match &record.request_id {
-        Some(id) => id.clone(),
+    let id = match record.request_id.take() {
+        Some(id) => id,
         None => request_id(&global, &facts.head.headers).into(),
     };
-    let asking = external.asking((&global, route), facts, &id);
     let key = external.key(route, facts, &id);
-    record.request_id = Some(id);
     let known = key
         .as_ref()
         .and_then(|key| worker.answers.get(key, &facts.head.headers, Instant::now()));
-    record.heard = match (known, asking) {
-        (Some(known), _) => Some(known),
-        (None, None) => {
-            tracing::debug!(ingress = %route.ingress, "auth-url: no request can be made of it");
-            None
+    record.heard = match known {
+        Some(known) => {
+            worker.metrics.auth_remembered.add(1);
+            Some(known)
         }
-        (None, Some(asking)) => {
-            let patience = patience(&global, route);
-            let answered = send(worker, (&global, external), asking, patience).await;
-            answered.map(|answered| {
-                let heard = Rc::new(external.hear(answered.status, &answered.headers));
-                if let Some(key) = &key {
-                    remember(worker, (external, key), facts, (&answered, &heard));
-                }
-                answered.discard();
-                heard
-            })
+        None => {
+            let asked = (route, external, key.as_deref());
+            let heard = hear(worker, (&global, asked), facts, &id).await;
+            worker.metrics.auth(heard.as_deref()).add(1);
+            heard
         }
     };
+    record.request_id = Some(id);
     external.judge(record.heard.as_deref())
+}
+
+/// Asks; what is said is remembered under `key`, if it may be.
+async fn hear(
+    worker: &Worker,
+    (global, (route, external, key)): (&Global, (&Route, &External, Option<&[u8]>)),
+    facts: &Facts<'_>,
+    id: &str,
+) -> Option<Rc<Heard>> {
+    let Some(asking) = external.asking((global, route), facts, id) else {
+        tracing::debug!(ingress = %route.ingress, "auth-url: no request can be made of it");
+        return None;
+    };
+    let answered = send(worker, (global, external), asking, patience(global, route)).await?;
+    let heard = Rc::new(external.hear(answered.status, &answered.headers));
+    if let Some(key) = key {
+        remember(worker, (external, key), facts, (&answered, &heard));
+    }
+    answered.discard();
+    Some(heard)
 }
 
 async fn send(
@@ -76,11 +88,11 @@ async fn send(
     match sent {
         Ok(Ok(answered)) => Some(answered),
         Ok(Err(error)) => {
-            tracing::warn!("auth-url: {host} does not answer: {error}");
+            tracing::debug!("auth-url: {host} does not answer: {error}");
             None
         }
         Err(_) => {
-            tracing::warn!("auth-url: {host} does not answer in time");
+            tracing::debug!("auth-url: {host} does not answer in time");
             None
         }
     }

@@ -244,6 +244,7 @@ fn passed(global: &Global, head: &Parts) -> HeaderMap {
             || listed.iter().any(|own| own.eq_ignore_ascii_case(text))
             || global.drops_underscores && text.contains('_')
             || text.starts_with("x-original-")
+            || text.starts_with("ssl-client-")
             || text.starts_with("x-forwarded-") && !believed
             || matches!(text, "x-forwarded-proto" | "x-scheme" | "forwarded"))
     };

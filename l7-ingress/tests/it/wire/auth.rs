@@ -185,7 +185,11 @@ async fn nobody_waits_for_the_body_of_the_answer() {
 async fn what_was_answered_outlives_the_server() {
     let backend = Backend::echo("web").await;
     let guard = yes().await;
-    let cached = [("auth-cache-key", "$http_authorization")];
+    let cached = [
+        ("auth-cache-key", "$http_authorization"),
+        // Its connections would outlive it too.
+        ("auth-keepalive", "0"),
+    ];
     let proxy = guarded(&backend, guard.address, &cached, &[]).await;
     let ask = async |who: &str| {
         let mut request = get("http://a.test/");
@@ -199,6 +203,11 @@ async fn what_was_answered_outlives_the_server() {
     for _ in 0..3 {
         assert_eq!(ask("joe").await, 200);
     }
+    assert_eq!(ask("ann").await, 500);
+    let counts = ["granted", "refused", "failed", "remembered"];
+    let counts = counts
+        .map(|outcome| proxy.metric("penstock_l7_auth_requests_total", &[("outcome", outcome)]));
+    assert_eq!(counts, [1.0, 0.0, 1.0, 3.0]);
 }
 
 #[tokio::test]

@@ -108,6 +108,7 @@ fn the_question_is_the_head_of_the_request_without_what_is_the_proxys_to_say() {
             ("x-original-anything", "/admin"),
             ("x-real-ip", "1.2.3.4"),
             ("x-sent-from", "me"),
+            ("ssl-client-verify", "SUCCESS"),
         ],
     );
     head.version = Version::HTTP_2;

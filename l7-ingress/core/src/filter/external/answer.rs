@@ -62,6 +62,16 @@ impl Heard {
         }
     }
 
+    /// Whether the request may come in; `None` where it says neither.
+    #[must_use]
+    pub fn lets_in(&self) -> Option<bool> {
+        match self.status {
+            status if status.is_success() => Some(true),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(false),
+            _ => None,
+        }
+    }
+
     /// Bytes that it takes to remember it.
     #[must_use]
     pub fn size(&self) -> usize {
