@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use daemon::{AdminResponse, Process};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use l7_ingress_core::upstream::Canary;
-use l7_ingress_core::{EndpointSet, PathType, Resolution, Route, Table};
+use l7_ingress_core::{EndpointSet, PathType, Resolution, Route, Table, UrlTemplate};
 use serde::Serialize;
 
 /// One route, for people.
@@ -23,6 +23,8 @@ struct Shown<'r> {
     tls: Option<String>,
     canary: Option<ShownCanary<'r>>,
     https_redirect: Option<u16>,
+    /// The URL of the server that is asked who may come in.
+    auth_url: Option<&'r str>,
     resolution: &'static str,
     endpoints: Vec<String>,
 }
@@ -72,6 +74,7 @@ fn show(route: &Route) -> Shown<'_> {
         protocol: format!("{:?}", route.backend.manner.protocol),
         tls: route.backend.tls.as_ref().map(|tls| tls.describe()),
         canary: route.canary.as_deref().map(show_canary),
+        auth_url: auth_url(route),
         https_redirect: route.https_redirect.map(|status| status.as_u16()),
         resolution: match endpoints.resolution {
             Resolution::Slices => "EndpointSlices",
@@ -81,6 +84,11 @@ fn show(route: &Route) -> Shown<'_> {
         },
         endpoints: addresses(&endpoints),
     }
+}
+
+fn auth_url(route: &Route) -> Option<&str> {
+    let external = route.policy.external.as_deref()?;
+    Some(external.url.as_ref().map_or("", UrlTemplate::text))
 }
 
 fn show_canary(canary: &Canary) -> ShownCanary<'_> {

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, StatusCode, Version};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::Route;
-use crate::filter::Facts;
+use crate::filter::{Credentials, Facts};
 use crate::upstream::{Hash, Key};
 
 /// The longest text that an expression may become.
@@ -68,6 +68,8 @@ pub(crate) enum OfRequest {
     /// `http_host`
     Authority,
     Port,
+    /// Of the Basic scheme, whether the password is right or not.
+    User,
     RemoteAddr,
     /// The client's `X-Forwarded-For` with its address.
     ForwardedFor,
@@ -413,6 +415,7 @@ impl OfRequest {
             "host" => Self::Host,
             "http_host" | "best_http_host" => Self::Authority,
             "server_port" | "pass_server_port" | "pass_port" => Self::Port,
+            "remote_user" => Self::User,
             "remote_addr" | "binary_remote_addr" | "the_real_ip" | "realip_remote_addr" => {
                 Self::RemoteAddr
             }
@@ -460,6 +463,11 @@ impl OfRequest {
             Self::Host => write(facts.host.as_bytes()),
             Self::Authority => write(facts.authority.as_bytes()),
             Self::Port => write(facts.forwarded.port.as_bytes()),
+            Self::User => {
+                if let Some(credentials) = Credentials::read(head) {
+                    write(credentials.user());
+                }
+            }
             Self::RemoteAddr => write(facts.forwarded.real_ip_text.as_bytes()),
             Self::ForwardedFor => {
                 let field = HeaderName::from_static("x-forwarded-for");

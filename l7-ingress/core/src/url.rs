@@ -238,4 +238,17 @@ mod tests {
             assert!(UrlTemplate::read(bad).is_err(), "{bad}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_url_is_one_line_to_one_host(text in "(https?://)?[ -~\\r\\n\\t\u{e9}]{0,40}") {
+            if let Ok(url) = Url::parse(text.as_bytes()) {
+                proptest::prop_assert!(url.target.starts_with('/'));
+                proptest::prop_assert!(url.target.bytes().all(|byte| byte.is_ascii_graphic()));
+                proptest::prop_assert_eq!(&*host::canonical(&url.host).unwrap(), &*url.host);
+                let again = Url::parse(url.to_string().as_bytes());
+                proptest::prop_assert_eq!(again.as_ref(), Ok(&url));
+            }
+        }
+    }
 }

@@ -39,7 +39,7 @@ impl std::fmt::Debug for Credentials {
 
 impl Credentials {
     /// Those of a request that has one `Authorization` field with them.
-    fn read(head: &Parts) -> Option<Self> {
+    pub(crate) fn read(head: &Parts) -> Option<Self> {
         let mut fields = head.headers.get_all(AUTHORIZATION).iter();
         let (Some(field), None) = (fields.next(), fields.next()) else {
             return None;

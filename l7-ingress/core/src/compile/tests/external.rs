@@ -5,11 +5,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use model::Kind;
 
-use super::world::{World, get, ingress, rule, service};
-use crate::Route;
+use super::world::{World, get, ingress, object, rule, service};
 use crate::filter::{self, Answer, Asking, External, Facts, Heard, Next, Run, Stage, Verdict};
 use crate::forwarded::{self, Client, Connection, Forwarded};
 use crate::global::Global;
+use crate::{Route, Settings};
 
 const NGINX: &str = "nginx.ingress.kubernetes.io";
 
@@ -351,4 +351,47 @@ fn a_route_that_asks_nobody_has_nothing_to_run() {
     let route = world.table.find("h", "/").unwrap();
     assert!(route.policy.external.is_none());
     assert!(route.stages.iter().all(|stage| stage != Stage::External));
+}
+
+#[test]
+fn a_server_for_all_hosts_comes_and_goes_with_its_key() {
+    let settings = Settings {
+        configmap: Some(object("ops/controller")),
+        watch_without_class: true,
+        ..Settings::default()
+    };
+    let configmap = |data: &str| {
+        format!(
+            "\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: controller, namespace: ops}}\ndata: {{{data}}}\n---\n"
+        )
+    };
+    let paths = ["Prefix / web", "Prefix /open/x web"];
+    let own = ingress("a", 1, &rule("h", &paths));
+    let mut world = World::with(
+        settings,
+        &[configmap(""), service("web"), own]
+            .concat()
+            .replace("ingressClassName: nginx,", ""),
+    );
+    let asked = |world: &World, path: &str| {
+        let route = world.table.find("h", path).unwrap();
+        let external = route.policy.external.as_ref();
+        external.map(|external| external.url.as_ref().map(|url| url.text().to_owned()))
+    };
+    let some = |text: &str| Some(Some(text.to_owned()));
+    assert_eq!(asked(&world, "/"), None);
+    world.apply(&configmap("global-auth-url: 'http://auth.test/'"));
+    assert_eq!(asked(&world, "/"), some("http://auth.test/"));
+    assert_eq!(asked(&world, "/open/x"), some("http://auth.test/"));
+    world.apply(&configmap(
+        "global-auth-url: 'http://auth.test/2', no-auth-locations: '/open'",
+    ));
+    assert_eq!(asked(&world, "/"), some("http://auth.test/2"));
+    assert_eq!(asked(&world, "/open/x"), None);
+    world.apply(&configmap("global-auth-url: 'auth.test'"));
+    assert_eq!(asked(&world, "/"), Some(None), "nobody is let in");
+    world.check_problems(&["ConfigMap ops/controller: data[global-auth-url]: InvalidValue"]);
+    world.apply(&configmap(""));
+    assert_eq!(asked(&world, "/"), None);
+    world.check_problems(&[]);
 }
