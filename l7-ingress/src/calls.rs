@@ -51,6 +51,8 @@ pub(crate) struct Call<'c> {
     pub(crate) fields: &'c HeaderMap,
     /// How the body that is sent with it is framed.
     pub(crate) framing: Framing,
+    /// Whether it does no harm if it is executed twice.
+    pub(crate) is_repeatable: bool,
     pub(crate) patience: Patience,
     /// How its connections are kept.
     pub(crate) keep_alive: KeepAlive,
@@ -101,7 +103,7 @@ impl Call<'_> {
         mut body: RequestBody,
     ) -> Result<Answered, Failed> {
         let now = Instant::now();
-        let idle = peer.checkout(now, !self.method.is_idempotent());
+        let idle = peer.checkout(now, !self.is_repeatable);
         if let Some(connection) = idle {
             match self.exchange(site, (peer, connection), body).await {
                 Err(Failed {
@@ -143,7 +145,7 @@ impl Call<'_> {
             Ok(_) => return Err(Failed::sent(ResponseError::Head.into())),
             Err(error) => {
                 let is_lost = matches!(error, ExchangeError::Closed | ExchangeError::Io(_));
-                let may_repeat = !connection.touched() || is_lost && self.method.is_idempotent();
+                let may_repeat = !connection.touched() || is_lost && self.is_repeatable;
                 return Err(Failed {
                     error: error.into(),
                     unsent: Some(body).filter(|body| may_repeat && !body.is_touched()),

@@ -78,6 +78,8 @@ async fn send(
         url: &asking.url,
         fields: &asking.fields,
         framing: Framing::None,
+        // It is a question, whatever its method.
+        is_repeatable: true,
         patience,
         keep_alive: external.keep_alive(global.keep_alive),
     };
