@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use l7_ingress_core::global::{KeepAlive, Patience};
 use l7_ingress_core::{ResponseError, Url};
 use tokio::time::{Instant, timeout};
@@ -30,6 +30,27 @@ use crate::worker::Worker;
 const TRIES: usize = 3;
 /// What is read of a body that nobody wants, so that its connection can be kept, and for how long.
 const DISCARDED: (u64, Duration) = (64 * 1024, Duration::from_secs(5));
+
+/// A server that is asked may itself be a host here that asks another one.
+const MOST_ROUNDS: usize = 3;
+
+/// What tells a request that comes back to the process that made it: RFC 8586.
+pub(crate) const LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// This process, as [`LOOP`] names it.
+pub(crate) fn loop_mark() -> HeaderValue {
+    let mark = format!("penstock-{:016x}", fastrand::u64(..));
+    HeaderValue::try_from(mark).expect("letters and digits are a field value")
+}
+
+/// Whether a request with these fields goes round: it has been made because of one that was, again and again, made by
+/// this process.
+pub(crate) fn is_loop(headers: &HeaderMap, mark: &HeaderValue) -> bool {
+    let lines = headers.get_all(LOOP).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let own = names.filter(|name| name.trim_ascii() == mark.as_bytes());
+    own.count() >= MOST_ROUNDS
+}
 
 /// Why a site did not answer.
 #[derive(Debug, thiserror::Error)]

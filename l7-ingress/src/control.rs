@@ -30,7 +30,7 @@ use crate::streams::{self, Ports};
 use crate::tls;
 use crate::upstream::Connector;
 use crate::worker::{self, Seed};
-use crate::{dns, routes};
+use crate::{calls, dns, routes};
 
 use publish::Publisher;
 use status::Status;
@@ -167,6 +167,7 @@ impl Server {
         let connector = Connector::new();
         let zones = Zones::new(tokio::time::Instant::now());
         let resolvers: Arc<[SocketAddr]> = args.proxy.resolver.clone().into();
+        let loop_mark = calls::loop_mark();
         let seed = |(index, (listeners, ports)): (usize, (Listeners, _))| Seed {
             table: Arc::clone(&table),
             tls: Arc::clone(&tls),
@@ -178,6 +179,7 @@ impl Server {
             zones: Arc::clone(&zones),
             checks: Checks::new(key.clone()),
             resolvers: Arc::clone(&resolvers),
+            loop_mark: loop_mark.clone(),
             ports,
         };
         let sockets = listeners.into_iter().zip(ports);

@@ -19,7 +19,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Cache};
 use daemon::Shutdown;
 use foldhash::fast::RandomState;
-use http::Method;
+use http::{HeaderValue, Method};
 use l7_ingress_core::global::{Global, LogForm};
 use l7_ingress_core::{Route, Table};
 use rustls::ServerConfig;
@@ -57,6 +57,7 @@ pub(crate) struct Seed {
     pub(crate) zones: Arc<Zones>,
     pub(crate) checks: Checks,
     pub(crate) resolvers: Arc<[SocketAddr]>,
+    pub(crate) loop_mark: HeaderValue,
     pub(crate) ports: mpsc::Receiver<Open>,
 }
 
@@ -79,6 +80,8 @@ pub(crate) struct Worker {
     pub(crate) checks: Checks,
     /// What the proxy asks by itself.
     pub(crate) sites: Sites,
+    /// What requests of this process carry, so that they are known when they come back to it.
+    pub(crate) loop_mark: HeaderValue,
     /// What it remembers of who may come in.
     pub(crate) answers: Answers,
     /// What is held of request bodies.
@@ -116,6 +119,7 @@ impl Worker {
             zones: ZoneCache::new(seed.zones),
             checks: seed.checks,
             sites: Sites::new(seed.resolvers),
+            loop_mark: seed.loop_mark,
             answers: Answers::default(),
             buffered: Rc::default(),
             table: RefCell::new(Cache::new(seed.table)),

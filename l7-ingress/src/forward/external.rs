@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{patience, request_id};
 use crate::body::RequestBody;
-use crate::calls::{Answered, Call};
+use crate::calls::{self, Answered, Call};
 use crate::record::Record;
 use crate::upstream::Framing;
 use crate::worker::Worker;
@@ -54,10 +54,15 @@ async fn hear(
     facts: &Facts<'_>,
     id: &str,
 ) -> Option<Rc<Heard>> {
-    let Some(asking) = external.asking((global, route), facts, id) else {
+    if calls::is_loop(&facts.head.headers, &worker.loop_mark) {
+        tracing::debug!(ingress = %route.ingress, "auth-url: leads back here");
+        return None;
+    }
+    let Some(mut asking) = external.asking((global, route), facts, id) else {
         tracing::debug!(ingress = %route.ingress, "auth-url: no request can be made of it");
         return None;
     };
+    asking.fields.append(calls::LOOP, worker.loop_mark.clone());
     let answered = send(worker, (global, external), asking, patience(global, route)).await?;
     let heard = Rc::new(external.hear(answered.status, &answered.headers));
     if let Some(key) = key {

@@ -5,7 +5,10 @@ mod keep;
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, LOCATION};
+use http::header::{
+    CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, LOCATION, RANGE, TRAILER,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
@@ -226,6 +229,20 @@ fn set(fields: &mut HeaderMap, name: &'static str, value: &[u8]) -> Option<()> {
     Some(())
 }
 
+/// What is about the request's body, or about the endpoint's answer: it would make another answer of the server's.
+const UNASKED: [HeaderName; 10] = [
+    CONTENT_LENGTH,
+    EXPECT,
+    HOST,
+    IF_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    IF_UNMODIFIED_SINCE,
+    RANGE,
+    TRAILER,
+];
+
 /// The client's fields, without those of its hop and its body, and without those that say where the request came from:
 /// they are ours to say.
 fn passed(global: &Global, head: &Parts) -> HeaderMap {
@@ -240,7 +257,7 @@ fn passed(global: &Global, head: &Parts) -> HeaderMap {
     let is_kept = |name: &HeaderName| {
         let text = name.as_str();
         !(forwarded::is_hop_by_hop(text)
-            || [HOST, CONTENT_LENGTH, EXPECT].contains(name)
+            || UNASKED.contains(name)
             || listed.iter().any(|own| own.eq_ignore_ascii_case(text))
             || global.drops_underscores && text.contains('_')
             || text.starts_with("x-original-")

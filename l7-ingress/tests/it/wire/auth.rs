@@ -410,3 +410,22 @@ async fn handshake(proxy: &Proxy, field: &str) -> (u16, String) {
     let head = client.until("\r\n\r\n").await;
     (head[9..12].parse().unwrap(), head)
 }
+
+#[tokio::test]
+async fn a_server_that_is_asked_of_itself_lets_nobody_in() {
+    let backend = Backend::echo("web").await;
+    let mut objects = served("web", &[backend.address]);
+    let all = ingress("web", &["* Prefix / web"]);
+    let url = "http://$http_x_self/";
+    objects.extend([class(), annotate(all, &format!("{PREFIX}/auth-url"), url)]);
+    let proxy = Proxy::start(&objects, &[]).await;
+    let mut request = get("http://a.test/");
+    let own = HeaderValue::try_from(proxy.http.to_string()).unwrap();
+    request.headers_mut().insert("x-self", own);
+    assert_eq!(proxy.send(request).await.status, 500);
+    assert_eq!(backend.requests(), 0);
+    // Three questions, the third of which was not asked any further.
+    let failed = [("outcome", "failed")];
+    let failed = proxy.metric("penstock_l7_auth_requests_total", &failed);
+    assert_eq!(failed, 4.0);
+}
