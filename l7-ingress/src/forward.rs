@@ -221,7 +221,7 @@ async fn route<'h>(
     fields.retain(|(name, _)| led.fields.iter().all(|(own, _)| own != name));
     fields.extend(led.fields);
     if let Some(external) = &route.policy.external {
-        external.tell(record.heard.as_deref(), &mut fields);
+        external.tell(record.heard.as_deref(), &head.headers, &mut fields);
     }
     let told = Told {
         session: Session::new(&route.destination(record.canary), &facts),

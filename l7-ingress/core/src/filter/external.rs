@@ -177,9 +177,18 @@ impl External {
     }
 
     /// Sets what endpoints are told of the answer; what it does not say, they are not told at all, whatever the client
-    /// says.
-    pub fn tell(&self, heard: Option<&Heard>, told: &mut Vec<(HeaderName, HeaderValue)>) {
+    /// says: not even under a name that some of them take for the same, as CGI does.
+    pub fn tell(
+        &self,
+        heard: Option<&Heard>,
+        client: &HeaderMap,
+        told: &mut Vec<(HeaderName, HeaderValue)>,
+    ) {
         told.retain(|(name, _)| !self.told.contains(name));
+        let is_alike = |name: &&HeaderName| self.told.iter().any(|own| alike(own, name));
+        for name in client.keys().filter(is_alike) {
+            told.push((name.clone(), HeaderValue::from_static("")));
+        }
         let heard = heard.filter(|heard| heard.status.is_success());
         for name in &self.told {
             let said = heard.and_then(|heard| heard.told(name)).cloned();
@@ -218,6 +227,14 @@ impl External {
         }
         Some(key.into())
     }
+}
+
+/// Whether two names are different, and are the same where all but letters and digits are one.
+fn alike(one: &HeaderName, other: &HeaderName) -> bool {
+    let (one, other) = (one.as_str().as_bytes(), other.as_str().as_bytes());
+    let same =
+        |(a, b): (&u8, &u8)| a == b || !a.is_ascii_alphanumeric() && !b.is_ascii_alphanumeric();
+    one != other && one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
 fn set(fields: &mut HeaderMap, name: &'static str, value: &[u8]) -> Option<()> {

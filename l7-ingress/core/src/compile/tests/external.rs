@@ -175,7 +175,11 @@ fn endpoints_are_told_what_the_answer_says_and_nothing_else() {
                 ),
                 ("x-else".parse().unwrap(), HeaderValue::from_static("kept")),
             ];
-            external.tell(heard, &mut told);
+            let client = request(
+                "/",
+                &[("x_user", "admin"), ("x.user", "admin"), ("xyuser", "")],
+            );
+            external.tell(heard, &client.headers, &mut told);
             let mut lines: Vec<_> = told
                 .iter()
                 .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))
@@ -185,9 +189,9 @@ fn endpoints_are_told_what_the_answer_says_and_nothing_else() {
         };
         let said = [("x-user", "joe"), ("x-groups", "a"), ("x-groups", "b")];
         let yes = heard(external, 200, &said);
-        let all = "authorization= x-else=kept x-groups=a, b x-user=joe";
+        let all = "authorization= x-else=kept x-groups=a, b x-user=joe x.user= x_user=";
         assert_eq!(told(Some(&yes)), all);
-        let nothing = "authorization= x-else=kept x-groups= x-user=";
+        let nothing = "authorization= x-else=kept x-groups= x-user= x.user= x_user=";
         assert_eq!(told(None), nothing, "nobody was asked");
         let no = heard(external, 401, &said);
         assert_eq!(told(Some(&no)), nothing, "another way led in");
