@@ -34,14 +34,13 @@ pub(super) fn read(
     if reader.text(URL)?.trim().is_empty() {
         return None;
     }
-    policy.external = None;
-    let url = reader.value(URL, Effect::Refuse, |text| plain(text, b"?&=$"))?;
-    let url = reader.value(URL, Effect::Deny, |_| self::url(url))?;
+    let url = reader.value(URL, Effect::Refuse, |text| plain(text, b"?&=$"));
+    let url = url.and_then(|url| reader.value(URL, Effect::Deny, |_| self::url(url)));
     let method = reader.value("auth-method", Effect::Deny, method);
     let keep_alive = keep_alive(reader);
     reader.value("auth-keepalive-share-vars", Effect::Skip, super::boolean);
     policy.external = Some(Arc::new(External {
-        url: Some(url),
+        url,
         method: method.flatten(),
         signin: signin_of(reader),
         told: told_of(reader),
