@@ -91,18 +91,17 @@ async fn send(
     // Whatever it does: a head that comes in drops, one address after the other.
     let whole = patience.connect + patience.send + patience.read;
     let sent = timeout(whole, call.send(worker, RequestBody::empty())).await;
+    let error = match sent {
+        Ok(Ok(answered)) => return Some(answered),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "not in time".to_owned(),
+    };
     let host = &asking.url.host;
-    match sent {
-        Ok(Ok(answered)) => Some(answered),
-        Ok(Err(error)) => {
-            tracing::debug!("auth-url: {host} does not answer: {error}");
-            None
-        }
-        Err(_) => {
-            tracing::debug!("auth-url: {host} does not answer in time");
-            None
-        }
+    match worker.sites.complains(Instant::now()) {
+        true => tracing::warn!("auth-url: {host} does not answer: {error}"),
+        false => tracing::debug!("auth-url: {host} does not answer: {error}"),
     }
+    None
 }
 
 fn remember(

@@ -28,6 +28,8 @@ const FORGOTTEN: Duration = Duration::from_secs(600);
 const LOOKUP: Duration = Duration::from_secs(5);
 /// When a name that did not resolve is asked for again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How far apart complaints are.
+const COMPLAINTS: Duration = Duration::from_secs(10);
 
 /// Why no address of a site is known.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,7 @@ pub(crate) struct Sites {
     /// Made on the worker's thread, when it is first needed: its sockets are the thread's.
     resolver: OnceCell<TokioResolver>,
     known: RefCell<HashMap<Origin, Rc<Site>, RandomState>>,
+    complained: Cell<Option<Instant>>,
 }
 
 /// What connections are kept apart by.
@@ -93,6 +96,7 @@ impl Sites {
             servers,
             resolver: OnceCell::new(),
             known: RefCell::default(),
+            complained: Cell::new(None),
         }
     }
 
@@ -117,6 +121,16 @@ impl Sites {
         let site = Rc::new(Site::new(&origin, now));
         known.insert(origin, Rc::clone(&site));
         site
+    }
+
+    /// Whether a fault is worth a line in the log: not every request's is.
+    pub(crate) fn complains(&self, now: Instant) -> bool {
+        let last = self.complained.get();
+        let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= COMPLAINTS);
+        if is_due {
+            self.complained.set(Some(now));
+        }
+        is_due
     }
 
     fn resolver(&self) -> Result<&TokioResolver, SiteError> {

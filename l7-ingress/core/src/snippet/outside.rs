@@ -19,7 +19,7 @@ fn fits(name: &str, pattern: &str) -> bool {
 
 /// In the order in which they are looked for.
 #[rustfmt::skip]
-const KNOWN: [(&str, &str); 45] = [
+const KNOWN: [(&str, &str); 46] = [
     ("*_by_lua", "no code is run"),
     ("*_by_lua_block", "no code is run"),
     ("*_by_lua_file", "no code is run"),
@@ -53,6 +53,7 @@ const KNOWN: [(&str, &str); 45] = [
     ("proxy_intercept_errors", "use the annotation custom-http-errors"),
     ("error_page", "use the annotation custom-http-errors"),
     ("auth_basic*", "use the annotations auth-type and auth-secret"),
+    ("auth_request_set", "use the annotation auth-response-headers"),
     ("auth_request*", "use the annotation auth-url"),
     ("limit_req*", "use the annotation limit-rps or limit-rpm"),
     ("limit_conn*", "use the annotation limit-connections"),
@@ -77,6 +78,8 @@ mod tests {
             ("access_by_lua_block", "no code"),
             ("proxy_cache_valid", "cached"),
             ("proxy_pass", "Service"),
+            ("auth_request", "auth-url"),
+            ("auth_request_set", "auth-response-headers"),
             ("nonsense", "not one of the directives"),
         ] {
             assert!(reason(name).contains(part), "{name}: {}", reason(name));
