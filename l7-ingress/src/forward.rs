@@ -488,7 +488,7 @@ impl Job<'_> {
         }
         if let (Some(tunnel), Some(upgrade)) = (answer.tunnel, upgrade) {
             let limit = self.patience().read;
-            tunnel::start(self.worker, tunnel, upgrade, limit);
+            tunnel::start(self.worker, *tunnel, upgrade, limit);
         }
         response
     }

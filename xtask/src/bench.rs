@@ -24,6 +24,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tempfile::TempDir;
 
+use self::client::Site;
 use self::measure::Plan;
 use self::report::Report;
 use self::scenario::Scenario;
@@ -218,6 +219,10 @@ async fn measure_all(args: &Args, program: PathBuf, cpus: Cpus, file_limit: u64)
             Some(load) => {
                 let rows = measure::rows(&bench, &args.proxies, load, plan).await?;
                 report.compared(*scenario, rows);
+            }
+            None if *scenario == Scenario::Filters => {
+                let loads = [Site::Plain, Site::Filtered].map(scenario::filters);
+                report.filters = Some(measure::pair(&bench, loads, plan).await?);
             }
             None if *scenario == Scenario::Idle => {
                 report.idle = scale::idle(&bench, &args.proxies).await?;

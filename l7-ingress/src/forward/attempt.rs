@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use http::StatusCode;
 use http::header::HeaderMap;
 use l7_ingress_core::upstream::Condition;
@@ -10,6 +9,7 @@ use l7_ingress_core::{BackendProtocol, ResponseError};
 use tokio::time::{Instant, timeout};
 
 use super::outgoing::Outgoing;
+use super::tunnel::Tunnel;
 use crate::body::{RequestBody, ResponseBody};
 use crate::record::{Attempt, Record};
 use crate::reply::Reply;
@@ -27,8 +27,9 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: ResponseBody,
-    /// The connection, once the endpoint has switched protocols.
-    pub(super) tunnel: Option<(Stream, Bytes, InFlight)>,
+    /// The connection, once the endpoint has switched protocols. Boxed: few answers have one, and
+    /// all are moved.
+    pub(super) tunnel: Option<Box<Tunnel>>,
 }
 
 /// Why an endpoint did not answer.
@@ -296,8 +297,12 @@ impl Done {
         in_flight.answered(at);
         let headers = std::mem::take(&mut head.headers);
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let (stream, early) = connection.into_tunnel();
-            let tunnel = Some((stream, early, in_flight));
+            let (backend, early) = connection.into_tunnel();
+            let tunnel = Some(Box::new(Tunnel {
+                backend,
+                early,
+                in_flight,
+            }));
             return Answer {
                 at,
                 status: head.status,

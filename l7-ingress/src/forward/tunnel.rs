@@ -20,14 +20,23 @@ use crate::worker::Worker;
 /// What is read at once, each way.
 const BUFFER: usize = 16 * 1024;
 
+/// An endpoint's connection once it speaks another protocol.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    pub(super) backend: Stream,
+    /// What the endpoint sent already.
+    pub(super) early: Bytes,
+    pub(super) in_flight: InFlight,
+}
+
 /// Starts to pass bytes between the endpoint's connection and the client's, once the client has got
 /// its 101; the tunnel counts as a connection until it ends.
-pub(super) fn start(
-    worker: &Rc<Worker>,
-    (backend, early, in_flight): (Stream, Bytes, InFlight),
-    upgrade: OnUpgrade,
-    idle: Duration,
-) {
+pub(super) fn start(worker: &Rc<Worker>, tunnel: Tunnel, upgrade: OnUpgrade, idle: Duration) {
+    let Tunnel {
+        backend,
+        early,
+        in_flight,
+    } = tunnel;
     let counted = worker.tunnel();
     tokio::task::spawn_local(async move {
         match upgrade.await {

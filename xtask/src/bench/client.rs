@@ -24,6 +24,18 @@ pub(super) const PLAIN_HOST: &str = "plain.localhost";
 /// The host of routes with TLS; it is also what `wrk` and `h2load` resolve.
 pub(super) const TLS_HOST: &str = "localhost";
 
+/// The host of the route with filters.
+pub(super) const FILTERED_HOST: &str = "filtered.localhost";
+
+/// Whom a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Site {
+    Plain,
+    Tls,
+    /// The route with filters, which l7-ingress alone has.
+    Filtered,
+}
+
 /// What one run of a client saw.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sample {
@@ -39,8 +51,8 @@ pub(super) struct Sample {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Load {
     Http {
+        site: Site,
         path: &'static str,
-        tls: bool,
         connections: u32,
     },
     Http2 {
@@ -74,27 +86,10 @@ impl Load {
     ) -> Result<Sample> {
         match self {
             Self::Http {
+                site,
                 path,
-                tls: false,
                 connections,
-            } => {
-                wrk::run(
-                    &format!("http://127.0.0.1:{}{path}", ports.http),
-                    connections,
-                    duration,
-                )
-                .await
-            }
-            Self::Http {
-                path, connections, ..
-            } => {
-                wrk::run(
-                    &format!("https://{TLS_HOST}:{}{path}", ports.https),
-                    connections,
-                    duration,
-                )
-                .await
-            }
+            } => wrk::run((site, ports), path, connections, duration).await,
             Self::Http2 {
                 path,
                 connections,

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::client::{PLAIN_HOST, Ports, TLS_HOST};
+use super::client::{FILTERED_HOST, PLAIN_HOST, Ports, TLS_HOST};
 use crate::certs::Pems;
 
 const NGINX_COMMON: &str = "\
@@ -130,7 +130,7 @@ backend websocket
 pub(super) fn manifests(pems: &Pems, backend: Ports) -> String {
     let (web, websocket) = (backend.http, backend.websocket);
     format!(
-        "{}---\n{}---\n{}---\n{}---\n{}---\n{}",
+        "{}---\n{}---\n{}---\n{}---\n{}---\n{}---\n{}",
         CLASS,
         service("web", web),
         service("websocket", websocket),
@@ -141,6 +141,7 @@ pub(super) fn manifests(pems: &Pems, backend: Ports) -> String {
             TLS_HOST,
             &format!("  tls:\n    - hosts: [{TLS_HOST}]\n      secretName: bench-tls\n"),
         ),
+        filtered(web),
     )
 }
 
@@ -188,6 +189,35 @@ spec:
           - path: /ws
             pathType: Prefix
             backend: {{ service: {{ name: websocket, port: {{ number: 80 }} }} }}
+"
+    )
+}
+
+/// An Ingress with what a busy one has: external authentication whose answers are cached, CORS, a rate
+/// limit that nobody reaches, and a rewrite.
+fn filtered(auth: u16) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: filtered
+  namespace: default
+  annotations:
+    nginx.ingress.kubernetes.io/auth-url: http://127.0.0.1:{auth}/100
+    nginx.ingress.kubernetes.io/auth-cache-key: $http_authorization
+    nginx.ingress.kubernetes.io/auth-cache-duration: 200 1h
+    nginx.ingress.kubernetes.io/enable-cors: \"true\"
+    nginx.ingress.kubernetes.io/limit-rps: \"1000000\"
+    nginx.ingress.kubernetes.io/rewrite-target: /$1
+spec:
+  ingressClassName: penstock
+  rules:
+    - host: {FILTERED_HOST}
+      http:
+        paths:
+          - path: /api/(.*)
+            pathType: ImplementationSpecific
+            backend: {{ service: {{ name: web, port: {{ number: 80 }} }} }}
 "
     )
 }

@@ -89,6 +89,28 @@ pub(super) async fn rows(
     Ok(rows)
 }
 
+/// Measures l7-ingress alone, with each of two loads in turn.
+pub(super) async fn pair(bench: &Bench, loads: [Load; 2], plan: Plan) -> Result<[Row; 2]> {
+    let sut = bench.start(Who::Penstock).await?;
+    let mut rows = loads.map(|_| Row {
+        who: Some(Who::Penstock),
+        runs: Vec::new(),
+        rss: 0,
+    });
+    for repeat in 0..plan.repeats {
+        for turn in 0..loads.len() {
+            let index = (turn + repeat) % loads.len();
+            let run = run(bench, Some(&sut), loads[index], plan).await?;
+            rows[index].runs.push(run);
+        }
+    }
+    for row in &mut rows {
+        row.rss = procfs::rss(sut.daemon.pid())?;
+    }
+    sut.daemon.stop(Duration::from_secs(5)).await;
+    Ok(rows)
+}
+
 async fn run(bench: &Bench, sut: Option<&Sut>, load: Load, plan: Plan) -> Result<Run> {
     let ports: Ports = sut.map_or(bench.backend, |sut| sut.ports);
     load.run(ports, plan.warm_up, &bench.folder).await?;

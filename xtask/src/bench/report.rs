@@ -1,5 +1,7 @@
 //! The tables: to the terminal while it runs, and into the document when it is done.
 
+mod table;
+
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -13,6 +15,8 @@ use super::scenario::{Goal, Scenario};
 use super::stats::Summary;
 use super::sut::Who;
 
+use table::{kib, mib, spread, table};
+
 const BEGIN: &str = "<!-- begin: written by cargo xtask bench l7 -->";
 const END: &str = "<!-- end: written by cargo xtask bench l7; what is below is kept -->";
 
@@ -21,10 +25,12 @@ const END: &str = "<!-- end: written by cargo xtask bench l7; what is below is k
 pub(super) struct Report {
     conditions: Conditions,
     compared: Vec<(Scenario, Vec<Row>)>,
+    /// A route without filters and one with them.
+    pub(super) filters: Option<[Row; 2]>,
     pub(super) idle: Vec<Idle>,
     pub(super) scale: Vec<Scale>,
-    /// What `latest` shows: the text of the last section that was added.
-    shown: (usize, bool, bool),
+    /// How many sections `latest` has shown.
+    shown: usize,
 }
 
 /// What is to be reached, what was measured, and whether that is enough (`None`: nothing to compare).
@@ -39,9 +45,10 @@ impl Report {
         Self {
             conditions,
             compared: Vec::new(),
+            filters: None,
             idle: Vec::new(),
             scale: Vec::new(),
-            shown: (0, false, false),
+            shown: 0,
         }
     }
 
@@ -51,20 +58,26 @@ impl Report {
 
     /// What was added since this was called last.
     pub(super) fn latest(&mut self) -> String {
-        let mut text = String::new();
-        for (scenario, rows) in &self.compared[self.shown.0..] {
-            text += &comparison(*scenario, rows);
+        let sections = self.sections();
+        let new = sections[self.shown..].concat();
+        self.shown = sections.len();
+        new
+    }
+
+    /// Everything that was measured, in the order of the scenarios.
+    fn sections(&self) -> Vec<String> {
+        let compared = self.compared.iter();
+        let mut sections: Vec<String> = compared
+            .map(|(scenario, rows)| comparison(*scenario, rows))
+            .collect();
+        sections.extend(self.filters.as_ref().map(filters_section));
+        if !self.idle.is_empty() {
+            sections.push(idle_table(&self.idle));
         }
-        self.shown.0 = self.compared.len();
-        if !self.idle.is_empty() && !self.shown.1 {
-            text += &idle_table(&self.idle);
-            self.shown.1 = true;
+        if !self.scale.is_empty() {
+            sections.push(scale_table(&self.scale));
         }
-        if !self.scale.is_empty() && !self.shown.2 {
-            text += &scale_table(&self.scale);
-            self.shown.2 = true;
-        }
-        text
+        sections
     }
 
     /// Every goal with what came of it.
@@ -74,6 +87,7 @@ impl Report {
             .iter()
             .filter_map(|(scenario, rows)| compared_verdict(*scenario, rows))
             .collect();
+        verdicts.extend(self.filters.as_ref().map(filters_verdict));
         verdicts.extend(memory_verdicts(&self.idle));
         verdicts.extend(scale_verdicts(&self.scale));
         let rows = verdicts.into_iter().map(|verdict| {
@@ -100,11 +114,7 @@ impl Report {
 
     fn body(&self) -> String {
         let mut text = self.verdicts() + "\n" + READING;
-        for (scenario, rows) in &self.compared {
-            text += &comparison(*scenario, rows);
-        }
-        text += &idle_table(&self.idle);
-        text += &scale_table(&self.scale);
+        text += &self.sections().concat();
         text += "## Conditions\n\n";
         let facts = self.conditions.facts.iter();
         text += &table(
@@ -140,17 +150,27 @@ queue is, not how fast a proxy is.
 ";
 
 fn comparison(scenario: Scenario, rows: &[Row]) -> String {
-    let cells = rows.iter().map(|row| {
+    let said = compared_verdict(scenario, rows)
+        .or_else(|| Some(plain_verdict(rows)))
+        .map_or(String::new(), |verdict| verdict.measured);
+    let named = rows.iter().map(|row| (row.name(), row));
+    section(scenario, named, &said)
+}
+
+/// The table of some runs, with what it says.
+fn section<'r>(
+    scenario: Scenario,
+    rows: impl Iterator<Item = (&'r str, &'r Row)>,
+    said: &str,
+) -> String {
+    let cells = rows.map(|(name, row)| {
         let of = |value: fn(&Run) -> f64, digits| spread(row.summary(value), digits);
-        let proxied = |text: String| {
-            if row.who.is_some() {
-                text
-            } else {
-                "–".to_owned()
-            }
+        let proxied = |text: String| match row.who {
+            Some(_) => text,
+            None => "–".to_owned(),
         };
         vec![
-            row.name().to_owned(),
+            name.to_owned(),
             proxied(of(|run| run.cpu_per_request, 2)),
             of(|run| run.sample.per_second, 0),
             of(|run| run.sample.p50, 0),
@@ -170,14 +190,42 @@ fn comparison(scenario: Scenario, rows: &[Row]) -> String {
         "RSS MiB",
         "errors",
     ];
-    let said = compared_verdict(scenario, rows)
-        .or_else(|| Some(plain_verdict(rows)))
-        .map_or(String::new(), |verdict| verdict.measured);
     format!(
         "## {}\n\n{}\n{said}\n\n",
         scenario.title(),
         table(&header, cells)
     )
+}
+
+const MOST_FOR_FILTERS: f64 = 1.5;
+
+fn filters_section(rows: &[Row; 2]) -> String {
+    let names = ["without", "with"];
+    let verdict = filters_verdict(rows);
+    let said = format!("with / without: {}", verdict.measured);
+    section(Scenario::Filters, names.into_iter().zip(rows), &said)
+}
+
+fn filters_verdict(rows: &[Row; 2]) -> Verdict {
+    let [plain, filtered] = rows;
+    let goal = format!(
+        "A route with auth-url, CORS, rate limit and rewrite: CPU per request ≤ {MOST_FOR_FILTERS} × a plain one's"
+    );
+    let errors = plain.errors() + filtered.errors();
+    if errors > 0 {
+        return Verdict {
+            goal,
+            measured: format!("no ratio: {errors} errors"),
+            reached: None,
+        };
+    }
+    let rounds = filtered.runs.iter().zip(&plain.runs);
+    let ratios = Summary::of(rounds.map(|(a, b)| a.cpu_per_request / b.cpu_per_request));
+    Verdict {
+        goal,
+        measured: format!("{} ×", spread(ratios, 2)),
+        reached: ratios.map(|ratios| ratios.median <= MOST_FOR_FILTERS),
+    }
 }
 
 fn compared_verdict(scenario: Scenario, rows: &[Row]) -> Option<Verdict> {
@@ -348,43 +396,4 @@ fn scale_table(scale: &[Scale]) -> String {
         Scenario::Scale.title(),
         table(&header, rows)
     )
-}
-
-fn spread(summary: Option<Summary>, digits: usize) -> String {
-    summary.map_or_else(
-        || "–".to_owned(),
-        |Summary { median, min, max }| format!("{median:.digits$} ({min:.digits$}–{max:.digits$})"),
-    )
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1}", bytes as f64 / (1024.0 * 1024.0))
-}
-
-fn kib(bytes: u64) -> String {
-    format!("{:.1}", bytes as f64 / 1024.0)
-}
-
-/// A Markdown table whose columns are aligned, so that it can be read as it is.
-fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let rows: Vec<Vec<String>> = rows.collect();
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells
-            .chain([header[column].chars().count(), 3])
-            .max()
-            .unwrap_or(3)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let line = |cells: &[String]| {
-        let cells = cells.iter().zip(&widths);
-        let cells: Vec<_> = cells
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        format!("| {} |\n", cells.join(" | "))
-    };
-    let names: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
-    let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-    let body: String = rows.iter().map(|row| line(row)).collect();
-    format!("{}{}{body}", line(&names), line(&rules))
 }

@@ -1,6 +1,6 @@
 //! What is measured, and what is to be reached.
 
-use super::client::Load;
+use super::client::{Load, Site};
 
 /// A row of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -19,6 +19,8 @@ pub(super) enum Scenario {
     H1_1m,
     /// WebSocket echo, messages of 100 B
     Websocket,
+    /// A route with many annotations beside one without any, l7-ingress alone
+    Filters,
     /// Memory without traffic, and of idle TLS connections
     Idle,
     /// Many Ingresses, l7-ingress alone
@@ -49,31 +51,32 @@ impl Scenario {
             Self::Handshake => "One TLS handshake per request",
             Self::H1_1m => "HTTP/1.1 keep-alive, 1 MiB",
             Self::Websocket => "WebSocket echo, 100 B",
+            Self::Filters => "Annotations",
             Self::Idle => "Idle memory",
             Self::Scale => "Many Ingresses",
         }
     }
 
-    /// `None` for those that are not about requests.
+    /// What is put on all proxies; `None` for those that do not compare them by requests.
     pub(super) fn load(self) -> Option<Load> {
-        let http = |path, tls, connections| Load::Http {
+        let http = |path, site, connections| Load::Http {
+            site,
             path,
-            tls,
             connections,
         };
         Some(match self {
-            Self::H1 => http("/100", false, 64),
-            Self::H1_16k => http("/16k", false, 64),
-            Self::Https => http("/100", true, 64),
+            Self::H1 => http("/100", Site::Plain, 64),
+            Self::H1_16k => http("/16k", Site::Plain, 64),
+            Self::Https => http("/100", Site::Tls, 64),
             Self::H2 => Load::Http2 {
                 path: "/100",
                 connections: 16,
                 streams: 8,
             },
             Self::Handshake => Load::Handshakes { connections: 32 },
-            Self::H1_1m => http("/1m", false, 16),
+            Self::H1_1m => http("/1m", Site::Plain, 16),
             Self::Websocket => Load::WebSocket { connections: 64 },
-            Self::Idle | Self::Scale => return None,
+            Self::Filters | Self::Idle | Self::Scale => return None,
         })
     }
 
@@ -88,5 +91,17 @@ impl Scenario {
             at_most,
             nginx_only,
         })
+    }
+}
+
+/// The load for a route with and without filters: both go to the same file of the backend.
+pub(super) fn filters(site: Site) -> Load {
+    Load::Http {
+        site,
+        path: match site {
+            Site::Filtered => "/api/100",
+            Site::Plain | Site::Tls => "/100",
+        },
+        connections: 64,
     }
 }

@@ -6,14 +6,23 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::process::Command;
 
-use super::{PLAIN_HOST, Sample, output};
+use super::{FILTERED_HOST, PLAIN_HOST, Ports, Sample, Site, TLS_HOST, output};
 
-pub(super) async fn run(url: &str, connections: u32, duration: Duration) -> Result<Sample> {
+pub(super) async fn run(
+    (site, ports): (Site, Ports),
+    path: &str,
+    connections: u32,
+    duration: Duration,
+) -> Result<Sample> {
     let mut command = wrk(connections, duration);
-    if url.starts_with("http:") {
-        command.args(["--header", &format!("Host: {PLAIN_HOST}")]);
-    }
-    sample(command.arg(url)).await
+    let (http, https) = (ports.http, ports.https);
+    let host = match site {
+        Site::Tls => return sample(command.arg(format!("https://{TLS_HOST}:{https}{path}"))).await,
+        Site::Plain => PLAIN_HOST,
+        Site::Filtered => FILTERED_HOST,
+    };
+    command.args(["--header", &format!("Host: {host}")]);
+    sample(command.arg(format!("http://127.0.0.1:{http}{path}"))).await
 }
 
 /// Requests for `/100` on the hosts `h0.bench.localhost` to `hN.bench.localhost`, at random.
