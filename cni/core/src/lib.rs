@@ -1,0 +1,2 @@
+//! Pod networking, decided: what a CNI request means, which address a pod gets, what the mesh between the nodes
+//! consists of, and which packets NetworkPolicies let through. Pure: time, randomness and names are arguments.
