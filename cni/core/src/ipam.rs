@@ -1,0 +1,263 @@
+//! Which pod has which address of this node's ranges. Finding one never walks a range.
+
+mod pool;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{Attachment, Bandwidth, PortMapping};
+
+use pool::Pool;
+
+/// An interface of a container in a network.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Key {
+    /// The network's name.
+    pub network: String,
+    /// Which interface of which container.
+    #[serde(flatten)]
+    pub attachment: Attachment,
+}
+
+/// What an attachment holds: enough to remove all of it without asking anybody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Whose.
+    pub key: Key,
+    /// Its namespace's path.
+    pub netns: String,
+    /// Its addresses, at most one of each range.
+    pub addresses: Vec<IpAddr>,
+    /// Its ports on the node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortMapping>,
+    /// How fast it may be.
+    #[serde(default)]
+    pub bandwidth: Bandwidth,
+    /// The pod, by namespace and name.
+    #[serde(default)]
+    pub pod: Option<(String, String)>,
+    /// Whether ADD has succeeded. What has not by the time the agent starts again is undone.
+    #[serde(default)]
+    pub complete: bool,
+}
+
+/// Why there is no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AllocationError {
+    /// The node has no range yet.
+    #[error("the node has no podCIDR yet")]
+    NoRange,
+    /// All are given out.
+    #[error("all addresses of {0} are given out")]
+    Full(IpNet),
+    /// One that was asked for is in none of the ranges.
+    #[error("{0} is not an address for pods of this node")]
+    Outside(IpAddr),
+    /// One that was asked for is another's.
+    #[error("{0} is taken")]
+    Taken(IpAddr),
+    /// The attachment has a lease already.
+    #[error("interface {} of container {} has its addresses already", .0.attachment.ifname, .0.attachment.container)]
+    Repeated(Key),
+    /// Two that were asked for are of one range.
+    #[error("{0} and {1} are both of {2}")]
+    TwoOfOne(IpAddr, IpAddr, IpNet),
+    /// A host port is another's.
+    #[error("host port {}/{} is taken by container {container}", port.host_port, transport(port))]
+    PortTaken {
+        /// The port.
+        port: PortMapping,
+        /// Whose it is.
+        container: String,
+    },
+}
+
+fn transport(port: &PortMapping) -> String {
+    format!("{:?}", port.protocol).to_lowercase()
+}
+
+/// Addresses, who has them, and in which order they came back.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    leases: BTreeMap<Key, Lease>,
+    /// What each address that was ever given out is now.
+    states: BTreeMap<IpAddr, State>,
+    pools: Vec<Pool>,
+    releases: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Taken,
+    /// Free again, since this release.
+    Released(u64),
+}
+
+impl Ledger {
+    /// Gives out addresses of these ranges from now on; leases in other ranges stay.
+    pub fn set_ranges(&mut self, ranges: &[IpNet]) {
+        let now: Vec<IpNet> = self.pools.iter().map(|pool| pool.range).collect();
+        let wanted: Vec<IpNet> = ranges.iter().map(IpNet::trunc).collect();
+        if now == wanted {
+            return;
+        }
+        // Those of ranges that are no longer ours are forgotten, the others keep their order.
+        self.states.retain(|address, state| {
+            *state == State::Taken || wanted.iter().any(|range| range.contains(address))
+        });
+        let mut released: Vec<(u64, IpAddr)> = Vec::new();
+        for (address, state) in &self.states {
+            if let State::Released(at) = state {
+                released.push((*at, *address));
+            }
+        }
+        released.sort_unstable();
+        self.pools = wanted.into_iter().map(Pool::new).collect();
+        for (at, address) in released {
+            for pool in &mut self.pools {
+                pool.give_back(address, at);
+            }
+        }
+    }
+
+    /// The ranges.
+    pub fn ranges(&self) -> impl Iterator<Item = IpNet> {
+        self.pools.iter().map(|pool| pool.range)
+    }
+
+    /// Chooses addresses, one of each range, and takes nothing yet: [`Ledger::hold`] does when the
+    /// journal has them.
+    pub fn choose(&mut self, key: &Key, asked: &[IpAddr]) -> Result<Vec<IpAddr>, AllocationError> {
+        if self.leases.contains_key(key) {
+            return Err(AllocationError::Repeated(key.clone()));
+        }
+        if self.pools.is_empty() {
+            return Err(AllocationError::NoRange);
+        }
+        for address in asked {
+            if !self.pools.iter().any(|pool| pool.serves(*address)) {
+                return Err(AllocationError::Outside(*address));
+            }
+            if self.states.get(address) == Some(&State::Taken) {
+                return Err(AllocationError::Taken(*address));
+            }
+        }
+        let mut chosen = Vec::with_capacity(self.pools.len());
+        for pool in &mut self.pools {
+            let mut wished = asked.iter().filter(|address| pool.serves(**address));
+            match (wished.next(), wished.next()) {
+                (Some(one), Some(two)) if one != two => {
+                    return Err(AllocationError::TwoOfOne(*one, *two, pool.range));
+                }
+                (Some(one), _) => chosen.push(*one),
+                (None, _) => {
+                    let states = &self.states;
+                    let next = pool.next(|address| states.get(&address).copied());
+                    chosen.push(next.ok_or(AllocationError::Full(pool.range))?);
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Whether these ports of the node are free.
+    pub fn check_ports(&self, ports: &[PortMapping]) -> Result<(), AllocationError> {
+        for lease in self.leases.values() {
+            for held in &lease.ports {
+                if let Some(port) = ports.iter().find(|port| overlap(port, held)) {
+                    return Err(AllocationError::PortTaken {
+                        port: *port,
+                        container: lease.key.attachment.container.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what a lease says.
+    pub fn hold(&mut self, lease: Lease) {
+        // A journal may say it twice, the second time being complete.
+        self.release(&lease.key);
+        for address in &lease.addresses {
+            self.states.insert(*address, State::Taken);
+        }
+        self.leases.insert(lease.key.clone(), lease);
+    }
+
+    /// ADD has succeeded.
+    pub fn complete(&mut self, key: &Key) {
+        if let Some(lease) = self.leases.get_mut(key) {
+            lease.complete = true;
+        }
+    }
+
+    /// Gives back what an attachment holds: it comes last among the free ones.
+    pub fn release(&mut self, key: &Key) -> Option<Lease> {
+        let lease = self.leases.remove(key)?;
+        for address in &lease.addresses {
+            self.free(*address);
+        }
+        Some(lease)
+    }
+
+    /// Marks an address as free again; the order of these calls is that of reuse.
+    pub fn free(&mut self, address: IpAddr) {
+        self.releases += 1;
+        self.states.insert(address, State::Released(self.releases));
+        for pool in &mut self.pools {
+            pool.give_back(address, self.releases);
+        }
+    }
+
+    /// All leases in order of their keys.
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.leases.values()
+    }
+
+    /// An attachment's.
+    pub fn lease(&self, key: &Key) -> Option<&Lease> {
+        self.leases.get(key)
+    }
+
+    /// Addresses that were given back, the one that has been free for longest first.
+    pub fn released(&self) -> Vec<IpAddr> {
+        let mut released: Vec<(u64, IpAddr)> = Vec::new();
+        for (address, state) in &self.states {
+            if let State::Released(at) = state {
+                released.push((*at, *address));
+            }
+        }
+        released.sort_unstable();
+        released.into_iter().map(|(_, address)| address).collect()
+    }
+
+    /// A range whose addresses are all given out.
+    pub fn full(&mut self) -> Option<IpNet> {
+        let states = &self.states;
+        let mut full = self.pools.iter_mut().filter_map(|pool| {
+            let next = pool.next(|address| states.get(&address).copied());
+            next.is_none().then_some(pool.range)
+        });
+        full.next()
+    }
+}
+
+/// Two mappings cannot both be had.
+fn overlap(one: &PortMapping, other: &PortMapping) -> bool {
+    let meet = match (one.host_ip, other.host_ip) {
+        (Some(one), Some(other)) => {
+            one.is_ipv4() == other.is_ipv4()
+                && (one == other || one.is_unspecified() || other.is_unspecified())
+        }
+        _ => true,
+    };
+    meet && (one.protocol, one.host_port) == (other.protocol, other.host_port)
+}
+
+#[cfg(test)]
+mod tests;
