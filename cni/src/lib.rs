@@ -1,1 +1,26 @@
-//! Pod networking, done: the parts that the plugin `penstock-cni` and the agent `cni-agent` are made of.
+//! Pod networking, done: the node agent `cni-agent`, which the plugin `penstock-cni` asks.
+//!
+//! ```text
+//!  plugin ──socket──▶ server ──▶ requests ──▶ book (ledger + journal) ──▶ pod (netlink)
+//!  Node ─────watch──▶ node ────▶ Network ───▶ book, conflist, and each part
+//!  a minute ────────▶ collect ─▶ leases whose namespace has gone
+//! ```
+
+mod agent;
+mod book;
+mod collect;
+mod files;
+mod journal;
+mod metrics;
+mod node;
+mod pod;
+mod requests;
+mod server;
+mod settings;
+
+pub use agent::{RunError, run};
+pub use book::{Book, BookError};
+pub use collect::CollectError;
+pub use pod::Step;
+pub use requests::{Requests, Stop};
+pub use settings::{AgentArgs, Cli, Command, RunArgs};

@@ -22,6 +22,31 @@ pub struct Key {
     pub attachment: Attachment,
 }
 
+impl Key {
+    /// A number that is always the same for the same key and hardly ever for two (FNV-1a, 64 bits).
+    pub fn hash(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for part in [
+            &self.network,
+            &self.attachment.container,
+            &self.attachment.ifname,
+        ] {
+            for byte in part.bytes().chain([0]) {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        hash
+    }
+
+    /// What its interface on the node is called.
+    pub fn host_link(&self) -> String {
+        format!("{HOST_LINK}{:012x}", self.hash() >> 16)
+    }
+}
+
+/// What the names of pods' interfaces on the node begin with.
+pub const HOST_LINK: &str = "pen";
+
 /// What an attachment holds: enough to remove all of it without asking anybody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
@@ -34,6 +59,9 @@ pub struct Lease {
     /// Its ports on the node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortMapping>,
+    /// Its hardware address, where it was asked for.
+    #[serde(default)]
+    pub mac: Option<[u8; 6]>,
     /// How fast it may be.
     #[serde(default)]
     pub bandwidth: Bandwidth,

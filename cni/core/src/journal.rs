@@ -188,6 +188,7 @@ mod tests {
                     netns: "/run/netns/x".to_owned(),
                     addresses,
                     ports: Vec::new(),
+                    mac: None,
                     bandwidth: Bandwidth::default(),
                     pod: None,
                     complete: false,
@@ -234,7 +235,7 @@ mod tests {
                 let addresses = ledger.choose(&key(number), &[]).unwrap();
                 prop_assert!(addresses.iter().all(|address| seen.insert(*address)));
                 let lease = Lease { key: key(number), netns: String::new(), addresses, ports: Vec::new(),
-                    bandwidth: Bandwidth::default(), pod: None, complete: true };
+                    mac: None, bandwidth: Bandwidth::default(), pod: None, complete: true };
                 ledger.hold(lease);
             }
             prop_assert!(ledger.choose(&key(99), &[]).is_err());

@@ -7,8 +7,8 @@ use crate::spec::{Environment, Refusal};
 
 /// Where the agent listens.
 pub const SOCKET: &str = "/run/penstock/cni.sock";
-/// Where the plugin leaves word of deletions that the agent was not there for.
-pub const TOMBSTONES: &str = "/run/penstock/cni-deleted";
+/// Beside the socket: where the plugin leaves word of deletions that the agent was not there for.
+pub const TOMBSTONES: &str = "cni-deleted";
 /// The version of these messages: one that the agent does not know is refused.
 pub const TALK: u32 = 1;
 /// No message is longer: a pod's annotations are 256 KiB at most.
@@ -33,17 +33,6 @@ pub enum Reply {
     Done(Option<Value>),
     /// It was not.
     Refused(Refusal),
-}
-
-/// A deletion that the agent was not there for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tombstone {
-    /// The network.
-    pub network: String,
-    /// The container.
-    pub container: String,
-    /// The interface.
-    pub ifname: String,
 }
 
 /// Puts a message's length before it.

@@ -21,6 +21,7 @@ fn lease(key: Key, addresses: Vec<IpAddr>) -> Lease {
         netns: String::new(),
         addresses,
         ports: Vec::new(),
+        mac: None,
         bandwidth: Bandwidth::default(),
         pod: None,
         complete: true,

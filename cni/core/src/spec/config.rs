@@ -27,6 +27,8 @@ pub struct Config {
     pub runtime: RuntimeConfig,
     /// What the plugins before this one have made.
     pub previous: Option<Outcome>,
+    /// Where the agent listens, if not at the usual place.
+    pub socket: Option<String>,
     /// GC: what is still in use.
     pub valid_attachments: Vec<Attachment>,
 }
@@ -159,6 +161,7 @@ impl Config {
             previous: previous
                 .map(|value| Outcome::read(&value, version))
                 .transpose()?,
+            socket: field(object, "socket")?,
             valid_attachments: read_attachments(object)?,
         })
     }

@@ -1,0 +1,193 @@
+//! The agent's life: what starts in which order, and the loop that keeps it going.
+//!
+//! A further part of the agent is a module with `run(Context)`, spawned in [`run`]: it watches its objects
+//! through [`Context::cluster`] and [`Context::network`], computes what is wanted, lists what the kernel
+//! holds, and applies the difference, from a thread that may block.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::Cluster;
+use daemon::{Process, ReadyGate};
+use netlink::{Namespace, Netlink};
+use tokio::sync::watch;
+
+use crate::book::Book;
+use crate::collect::CollectError;
+use crate::files;
+use crate::metrics::Metrics;
+use crate::node::{self, Network};
+use crate::requests::Requests;
+use crate::server;
+use crate::settings::{AgentArgs, RunArgs};
+
+/// How often garbage is looked for, and the underlay's MTU with it.
+const COLLECT: Duration = Duration::from_secs(60);
+
+/// Why the agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no cluster.
+    #[error(transparent)]
+    Cluster(#[from] cluster::ConnectError),
+    /// The plugin cannot ask.
+    #[error("cannot listen on {}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The journal cannot be had.
+    #[error("cannot keep the journal in {}", path.display())]
+    Journal {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// What runtimes or tools read cannot be written.
+    #[error("cannot write the network's configuration")]
+    Files(#[source] io::Error),
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] netlink::Error),
+    /// A metric is there twice.
+    #[error("cannot register metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// Work that blocks has panicked.
+    #[error("a part of the agent has panicked")]
+    Panicked,
+}
+
+/// What every part of the agent is given.
+#[derive(Clone)]
+struct Context {
+    args: Arc<AgentArgs>,
+    network: watch::Receiver<Network>,
+    book: Arc<Book>,
+    requests: Arc<Requests>,
+    metrics: Metrics,
+}
+
+/// Connects pods until the process is asked to leave. Pods stay connected without it.
+///
+/// # Errors
+/// When it cannot start, or cannot tell runtimes that it has.
+pub async fn run(process: Process, args: RunArgs) -> Result<(), RunError> {
+    let ready = process.ready("pods");
+    let metrics = Metrics::register(process.registry())?;
+    let cluster = Cluster::connect(&args.cluster, &process).await?;
+    let agent = Arc::new(args.agent);
+    let book = Arc::new(open_book(&agent)?);
+    let requests = Arc::new(Requests::new(Arc::clone(&book), Namespace::current()?));
+    let (sender, network) = watch::channel(Network::default());
+    let context = Context {
+        args: agent,
+        network,
+        book,
+        requests,
+        metrics,
+    };
+    blocking(&context, |context| {
+        log(context.requests.recover());
+        Ok(())
+    })
+    .await?;
+    let name = context.args.node_name.clone();
+    let tasks = process.tasks();
+    tasks.spawn("node", node::follow(cluster.clone(), name, sender));
+    tasks.spawn("pods", serve_pods(process.clone(), context, ready));
+    process.shutdown().requested().await;
+    Ok(())
+}
+
+fn open_book(args: &AgentArgs) -> Result<Book, RunError> {
+    let journal = |source| RunError::Journal {
+        path: args.state_dir.clone(),
+        source,
+    };
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(journal)?;
+    Book::open(&args.state_dir, boot.trim()).map_err(journal)
+}
+
+/// Nobody is served before the node has a range: until then the plugin says "try again".
+async fn serve_pods(
+    process: Process,
+    mut context: Context,
+    ready: ReadyGate,
+) -> Result<(), RunError> {
+    let mut serving = false;
+    let mut tick = tokio::time::interval(COLLECT);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            changed = context.network.changed() => if changed.is_err() {
+                return Ok(());
+            },
+            _ = tick.tick() => blocking(&context, keep_tidy).await?,
+        }
+        let ranges = context.network.borrow_and_update().ranges.clone();
+        if ranges.is_empty() {
+            continue;
+        }
+        blocking(&context, move |context| set_up(context, &ranges)).await?;
+        if !serving {
+            serving = true;
+            serve(&process, &context)?;
+        }
+        files::write_conflist(&context.args).map_err(RunError::Files)?;
+        ready.open();
+    }
+}
+
+fn serve(process: &Process, context: &Context) -> Result<(), RunError> {
+    let path = &context.args.socket;
+    let listener = server::listen(path).map_err(|source| RunError::Socket {
+        path: path.clone(),
+        source,
+    })?;
+    let requests = Arc::clone(&context.requests);
+    let serving = server::serve(listener, requests, context.metrics.clone());
+    process.tasks().spawn("plugin's socket", serving);
+    Ok(())
+}
+
+/// What pods get from now on, and word of it to tools that want to know.
+fn set_up(context: &Context, ranges: &[ipnet::IpNet]) -> Result<(), RunError> {
+    let mtu = match context.args.mtu {
+        Some(mtu) => mtu,
+        None => node::mtu(&mut Netlink::open()?)?,
+    };
+    context.book.set_ranges(ranges);
+    context.requests.set_mtu(mtu);
+    files::write_subnet(&context.args, ranges, mtu).map_err(RunError::Files)
+}
+
+fn keep_tidy(context: &Context) -> Result<(), RunError> {
+    log(context.requests.collect(&context.args.socket));
+    let leases = i64::try_from(context.book.leases().len()).unwrap_or(i64::MAX);
+    context.metrics.leases.set(leases);
+    Ok(())
+}
+
+/// The next minute tries again.
+fn log(collected: Result<(), CollectError>) {
+    if let Err(error) = collected {
+        tracing::warn!("collecting garbage: {}", daemon::error_chain(&error));
+    }
+}
+
+async fn blocking(
+    context: &Context,
+    work: impl FnOnce(&Context) -> Result<(), RunError> + Send + 'static,
+) -> Result<(), RunError> {
+    let context = context.clone();
+    tokio::task::spawn_blocking(move || work(&context))
+        .await
+        .map_err(|_| RunError::Panicked)?
+}
