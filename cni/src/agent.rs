@@ -95,7 +95,8 @@ pub async fn run(process: Process, args: RunArgs) -> Result<(), RunError> {
     };
     blocking(&context, |context| {
         log(context.requests.recover());
-        Ok(())
+        // Before anybody is served: an old word of a deletion must not reach a new pod.
+        keep_tidy(context)
     })
     .await?;
     let name = context.args.node_name.clone();

@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use cni_core::ipam::{AllocationError, Key, Lease};
 use cni_core::spec::{
-    Attachment, Code, Command, Config, Interface, Ip, Outcome, Refusal, Request, Route, Target,
+    Attachment, Bandwidth, Code, Command, Config, Interface, Ip, Outcome, PortMapping, Refusal,
+    Request, Route, Target,
 };
 use cni_core::talk::{Ask, Reply, TALK};
 use netlink::{Error, LinkName, Namespace, Netlink};
@@ -126,6 +127,7 @@ impl Requests {
             return Err(Refusal::new(Code::InterfaceExists, message));
         }
         let runtime = &config.runtime;
+        refuse_unserved(&runtime.port_mappings, runtime.bandwidth)?;
         let wanted = Lease {
             key: key(config, target),
             netns: target.netns.clone(),
@@ -277,6 +279,19 @@ fn open_namespace(target: &Target) -> Result<Namespace, Refusal> {
         let message = format!("{:?} is not a network namespace", target.netns);
         Refusal::new(Code::Namespace, message).with(error.to_string())
     })
+}
+
+/// A port that leads nowhere, or a limit that limits nothing, must not look like success.
+fn refuse_unserved(ports: &[PortMapping], bandwidth: Bandwidth) -> Result<(), Refusal> {
+    let what = match ports.first() {
+        Some(port) => format!("portMappings with the value {port:?}"),
+        None if bandwidth != Bandwidth::default() => {
+            format!("bandwidth with the value {bandwidth:?}")
+        }
+        None => return Ok(()),
+    };
+    let message = format!("{what} is not supported");
+    Err(Refusal::new(Code::UnsupportedField, message))
 }
 
 fn outcome(config: &Config, lease: &Lease, cable: &Cable, mtu: u32) -> Outcome {

@@ -1,10 +1,12 @@
 //! Pods connected by the agent's own code, in namespaces that the tests make.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a test runs the program")]
 #![expect(clippy::print_stdout, reason = "a test says why it was skipped")]
 
 mod crashes;
 mod pods;
+mod process;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

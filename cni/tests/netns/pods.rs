@@ -161,8 +161,9 @@ fn what_cannot_be_made_is_refused_with_its_code() {
         rustix::thread::gettid().as_raw_nonzero()
     );
     let port = json!({"runtimeConfig": {"portMappings": [{"hostPort": 80, "containerPort": 80}]}});
+    let rate = json!({"runtimeConfig": {"bandwidth": {"ingressRate": 1000}}});
     let other = Named::new();
-    done(agent.answer(&ask("ADD", "first", &other.path(), &port)));
+    done(agent.answer(&ask("ADD", "first", &other.path(), &json!({}))));
     for (netns, config, want) in [
         (format!("/run/netns/{name}"), json!({}), Code::Namespace),
         ("/etc/passwd".to_owned(), json!({}), Code::Namespace),
@@ -176,7 +177,8 @@ fn what_cannot_be_made_is_refused_with_its_code() {
             json!({"runtimeConfig": {"ips": ["10.77.1.2"]}}),
             Code::AddressTaken,
         ),
-        (pod.path(), port, Code::HostPortTaken),
+        (pod.path(), port, Code::UnsupportedField),
+        (pod.path(), rate, Code::UnsupportedField),
     ] {
         let refusal = refused(agent.answer(&ask("ADD", "c1", &netns, &config)));
         assert_eq!(refusal.code, want, "{refusal}");
