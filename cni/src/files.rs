@@ -41,7 +41,7 @@ pub(crate) fn write_conflist(args: &AgentArgs) -> io::Result<()> {
 
 /// What tools that know flannel read.
 pub(crate) fn write_subnet(args: &AgentArgs, ranges: &[IpNet], mtu: u32) -> io::Result<()> {
-    if args.subnet_file.as_os_str().is_empty() {
+    if args.subnet_file == Path::new("-") {
         return Ok(());
     }
     write(&args.subnet_file, &subnet(args.cluster_cidr, ranges, mtu))

@@ -59,7 +59,7 @@ pub struct AgentArgs {
     #[arg(long, value_name = "NAME", default_value = "penstock")]
     pub network_name: String,
 
-    /// Where the node's range is written for tools that expect flannel; empty writes nothing
+    /// Where the node's range is written for tools that expect flannel; - writes nothing
     #[arg(long, value_name = "PATH", default_value = "/run/flannel/subnet.env")]
     pub subnet_file: PathBuf,
 
