@@ -3,5 +3,6 @@
 
 pub mod ipam;
 pub mod journal;
+pub mod policy;
 pub mod spec;
 pub mod talk;
