@@ -53,6 +53,9 @@ pub enum RunError {
     /// What runtimes or tools read cannot be written.
     #[error("cannot write the network's configuration")]
     Files(#[source] io::Error),
+    /// There is no thread for removals.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] netlink::Error),
@@ -84,7 +87,8 @@ pub async fn run(process: Process, args: RunArgs) -> Result<(), RunError> {
     let cluster = Cluster::connect(&args.cluster, &process).await?;
     let agent = Arc::new(args.agent);
     let book = Arc::new(open_book(&agent)?);
-    let requests = Arc::new(Requests::new(Arc::clone(&book), Namespace::current()?));
+    let requests = Requests::new(Arc::clone(&book), Namespace::current()?);
+    let requests = Arc::new(requests.map_err(RunError::Thread)?);
     let (sender, network) = watch::channel(Network::default());
     let context = Context {
         args: agent,
@@ -96,7 +100,9 @@ pub async fn run(process: Process, args: RunArgs) -> Result<(), RunError> {
     blocking(&context, |context| {
         log(context.requests.recover());
         // Before anybody is served: an old word of a deletion must not reach a new pod.
-        keep_tidy(context)
+        keep_tidy(context)?;
+        context.requests.settle();
+        Ok(())
     })
     .await?;
     let name = context.args.node_name.clone();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cni_core::ipam::{AllocationError, Key, Lease, Ledger};
+use cni_core::ipam::{AllocationError, Key, Lease, Ledger, Phase};
 use cni_core::journal::Record;
 use ipnet::IpNet;
 
@@ -69,9 +69,9 @@ impl Book {
     /// Chooses addresses for a lease that has none yet, and writes it down before anybody can use it.
     pub(crate) fn reserve(&self, mut lease: Lease, asked: &[IpAddr]) -> Result<Lease, BookError> {
         let mut inner = self.lock();
-        inner.ledger.check_ports(&lease.ports)?;
+        inner.ledger.check_ports(&lease.key, &lease.ports)?;
         lease.addresses = inner.ledger.choose(&lease.key, asked)?;
-        inner.write(&Record::Hold(Box::new(lease.clone())))?;
+        inner.write(&[Record::Hold(Box::new(lease.clone()))])?;
         inner.ledger.hold(lease.clone());
         Ok(lease)
     }
@@ -79,7 +79,7 @@ impl Book {
     /// Takes what a lease says, chosen by somebody else.
     pub(crate) fn hold(&self, lease: Lease) -> Result<(), BookError> {
         let mut inner = self.lock();
-        inner.write(&Record::Hold(Box::new(lease.clone())))?;
+        inner.write(&[Record::Hold(Box::new(lease.clone()))])?;
         inner.ledger.hold(lease);
         Ok(())
     }
@@ -87,19 +87,39 @@ impl Book {
     /// ADD has succeeded.
     pub(crate) fn complete(&self, key: &Key) -> Result<(), BookError> {
         let mut inner = self.lock();
-        inner.write(&Record::Complete(key.clone()))?;
+        inner.write(&[Record::Complete(key.clone())])?;
         inner.ledger.complete(key);
         Ok(())
     }
 
-    /// Gives back what an attachment holds, if anything.
-    pub(crate) fn release(&self, key: &Key) -> Result<(), BookError> {
+    /// DEL has succeeded. Returns whether there is anything to give back.
+    pub(crate) fn go(&self, key: &Key) -> Result<bool, BookError> {
         let mut inner = self.lock();
-        if inner.ledger.lease(key).is_none() {
-            return Ok(());
+        let Some(lease) = inner.ledger.lease(key) else {
+            return Ok(false);
+        };
+        if lease.phase != Phase::Going {
+            inner.write(&[Record::Going(key.clone())])?;
+            inner.ledger.go(key);
         }
-        inner.write(&Record::Release(key.clone()))?;
-        inner.ledger.release(key);
+        Ok(true)
+    }
+
+    /// Whether what an attachment held is being removed.
+    pub(crate) fn is_going(&self, key: &Key) -> bool {
+        let inner = self.lock();
+        let lease = inner.ledger.lease(key);
+        lease.is_some_and(|lease| lease.phase == Phase::Going)
+    }
+
+    /// Gives back what these attachments hold.
+    pub(crate) fn release(&self, keys: &[Key]) -> Result<(), BookError> {
+        let mut inner = self.lock();
+        let records: Vec<_> = keys.iter().cloned().map(Record::Release).collect();
+        inner.write(&records)?;
+        for key in keys {
+            inner.ledger.release(key);
+        }
         let Inner { ledger, journal } = &mut *inner;
         journal.tidy(ledger).map_err(BookError::Journal)
     }
@@ -130,7 +150,7 @@ impl Book {
 }
 
 impl Inner {
-    fn write(&mut self, record: &Record) -> Result<(), BookError> {
-        self.journal.append(record).map_err(BookError::Journal)
+    fn write(&mut self, records: &[Record]) -> Result<(), BookError> {
+        self.journal.append(records).map_err(BookError::Journal)
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use cni_core::ipam::{HOST_LINK, Key, Lease};
+use cni_core::ipam::{HOST_LINK, Key, Lease, Phase};
 use cni_core::spec::{Attachment, Bandwidth};
 use cni_core::talk::TOMBSTONES;
 use netlink::{Error, LinkName, Namespace, Netlink, RouteFilter};
@@ -33,7 +33,10 @@ pub(crate) fn recover(
     node: &mut Netlink,
 ) -> Result<(), CollectError> {
     adopt(book, node)?;
-    for lease in book.leases().into_iter().filter(|lease| !lease.complete) {
+    for lease in book.leases() {
+        if lease.phase == Phase::Made {
+            continue;
+        }
         tracing::info!(
             "undoing what a crash left of container {}",
             lease.key.attachment.container
@@ -42,6 +45,7 @@ pub(crate) fn recover(
             tracing::warn!("undoing what a crash left: {refusal}");
         }
     }
+    requests.settle();
     Ok(())
 }
 
@@ -81,7 +85,7 @@ fn adopt(book: &Book, node: &mut Netlink) -> Result<(), CollectError> {
             mac: None,
             bandwidth: Bandwidth::default(),
             pod: None,
-            complete: true,
+            phase: Phase::Made,
         })?;
     }
     Ok(())
@@ -107,13 +111,17 @@ pub(crate) fn collect(
         }
     }
     for lease in book.leases() {
-        if !has_gone(&lease, node)? {
+        // What is still going has been refused once by the kernel or the disk.
+        let going = lease.phase == Phase::Going;
+        if !going && !has_gone(&lease, node)? {
             continue;
         }
-        tracing::info!(
-            "container {} has gone without a DEL: its addresses are free",
-            lease.key.attachment.container
-        );
+        if !going {
+            tracing::info!(
+                "container {} has gone without a DEL: its addresses are free",
+                lease.key.attachment.container
+            );
+        }
         if let Err(refusal) = requests.remove(&lease.key) {
             tracing::warn!("collecting garbage: {refusal}");
         }

@@ -52,21 +52,21 @@ impl Journal {
         Ok((journal, replayed))
     }
 
-    /// Writes a record; when this returns it survives a crash. After an error it is as if it had never
+    /// Writes records; when this returns they survive a crash. After an error it is as if they had never
     /// been written.
-    pub(crate) fn append(&mut self, record: &Record) -> io::Result<()> {
-        let line = journal::encode(record);
+    pub(crate) fn append(&mut self, records: &[Record]) -> io::Result<()> {
+        let lines: Vec<u8> = records.iter().flat_map(journal::encode).collect();
         let written = self
             .file
-            .write_all(&line)
+            .write_all(&lines)
             .and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             // Half a line would make the next one unreadable.
             self.file.set_len(self.length)?;
             return Err(error);
         }
-        self.length += u64::try_from(line.len()).unwrap_or(0);
-        self.records += 1;
+        self.length += u64::try_from(lines.len()).unwrap_or(0);
+        self.records += records.len();
         Ok(())
     }
 
@@ -99,7 +99,7 @@ const NAME: &str = "journal";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cni_core::ipam::{Key, Lease};
+    use cni_core::ipam::{Key, Lease, Phase};
     use cni_core::spec::{Attachment, Bandwidth};
 
     fn lease(number: u8) -> Lease {
@@ -117,7 +117,7 @@ mod tests {
             mac: None,
             bandwidth: Bandwidth::default(),
             pod: None,
-            complete: false,
+            phase: Phase::Making,
         }
     }
 
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(held(&empty), 0);
         for number in 2..5 {
             let record = Record::Hold(Box::new(lease(number)));
-            journal.append(&record).unwrap();
+            journal.append(&[record]).unwrap();
         }
         let file = directory.path().join(NAME);
         let mut bytes = fs::read(&file).unwrap();
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!((held(&replayed), replayed.torn), (3, 7));
         let (mut journal, replayed) = Journal::open(directory.path(), "a").unwrap();
         assert_eq!((held(&replayed), replayed.torn), (3, 0));
-        journal.append(&Record::Release(lease(3).key)).unwrap();
+        journal.append(&[Record::Release(lease(3).key)]).unwrap();
         assert_eq!(held(&Journal::open(directory.path(), "a").unwrap().1), 2);
         let (_, rebooted) = Journal::open(directory.path(), "b").unwrap();
         assert_eq!((held(&rebooted), rebooted.ledger.released().len()), (0, 3));
@@ -155,16 +155,21 @@ mod tests {
         journal.records = SLACK;
         let mut ledger = Ledger::default();
         ledger.hold(lease(2));
-        journal.append(&Record::Hold(Box::new(lease(2)))).unwrap();
+        journal.append(&[Record::Hold(Box::new(lease(2)))]).unwrap();
         journal
-            .append(&Record::Free(vec![[10, 1, 1, 9].into()]))
+            .append(&[Record::Free(vec![[10, 1, 1, 9].into()])])
             .unwrap();
-        journal.append(&Record::Complete(lease(2).key)).unwrap();
+        journal.append(&[Record::Complete(lease(2).key)]).unwrap();
         journal.tidy(&ledger).unwrap();
         let bytes = fs::read(directory.path().join(NAME)).unwrap();
         assert_eq!(journal::replay(&bytes).records, 2);
-        journal.append(&Record::Complete(lease(2).key)).unwrap();
+        journal.append(&[Record::Complete(lease(2).key)]).unwrap();
         let (_, replayed) = Journal::open(directory.path(), "a").unwrap();
-        assert!(replayed.ledger.leases().all(|lease| lease.complete));
+        assert!(
+            replayed
+                .ledger
+                .leases()
+                .all(|lease| lease.phase == Phase::Made)
+        );
     }
 }

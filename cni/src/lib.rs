@@ -1,7 +1,7 @@
 //! Pod networking, done: the node agent `cni-agent`, which the plugin `penstock-cni` asks.
 //!
 //! ```text
-//!  plugin ──socket──▶ server ──▶ requests ──▶ book (ledger + journal) ──▶ pod (netlink)
+//!  plugin ──socket──▶ server ──▶ requests ──▶ book (ledger + journal) ──▶ pod (netlink) ──▶ removal
 //!  Node ─────watch──▶ node ────▶ Network ───▶ book, conflist, and each part
 //!  a minute ────────▶ collect ─▶ leases whose namespace has gone
 //! ```
@@ -14,6 +14,8 @@ mod journal;
 mod metrics;
 mod node;
 mod pod;
+mod removal;
+mod reply;
 mod requests;
 mod server;
 mod settings;
@@ -22,5 +24,5 @@ pub use agent::{RunError, run};
 pub use book::{Book, BookError};
 pub use collect::CollectError;
 pub use pod::Step;
-pub use requests::{Requests, Stop};
+pub use requests::Requests;
 pub use settings::{AgentArgs, Cli, Command, RunArgs};

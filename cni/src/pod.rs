@@ -13,11 +13,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use cni_core::ipam::{Key, Lease};
 use ipnet::IpNet;
 use netlink::{
-    Address, Change, Error, Link, LinkIndex, LinkKind, LinkName, LinkSettings, Mac, Namespace,
-    Neighbour, Netlink, NewLink, Peer, Route, RouteFilter, Sysctl,
+    Address, Change, Error, LinkIndex, LinkKind, LinkName, LinkSettings, Mac, Namespace, Neighbour,
+    Netlink, NewLink, Peer, Route, RouteFilter, Sysctl,
 };
 
-/// A step of ADD, in order. Each is undone by [`remove`] and by giving back the lease.
+/// A step of ADD or DEL, in order. Those of ADD are undone by those of DEL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// The lease is in the journal.
@@ -30,17 +30,25 @@ pub enum Step {
     Outside,
     /// The lease is complete.
     Completed,
+    /// The lease is going.
+    Going,
+    /// The cable is no more.
+    Removed,
+    /// Nothing is held.
+    Released,
 }
 
 impl Step {
-    /// All, in order.
-    pub const ALL: [Self; 5] = [
+    /// Those of ADD.
+    pub const ADD: [Self; 5] = [
         Self::Reserved,
         Self::Cabled,
         Self::Inside,
         Self::Outside,
         Self::Completed,
     ];
+    /// Those of DEL, of which the first comes before the answer.
+    pub const DEL: [Self; 3] = [Self::Going, Self::Removed, Self::Released];
 }
 
 /// The way out of a pod, of this family.
@@ -95,7 +103,7 @@ impl Cable {
 
     /// The cable itself, the pod's end born in its namespace. A rest of an earlier one goes first.
     pub(crate) fn connect(&self, node: &mut Netlink) -> Result<LinkIndex, Error> {
-        remove(node, &self.host)?;
+        remove(node, std::slice::from_ref(&self.host))?;
         let peer = Peer {
             name: self.inside.clone(),
             namespace: Some(self.namespace.clone()),
@@ -239,18 +247,34 @@ pub(crate) fn has_link(namespace: &Namespace, name: &LinkName) -> Result<bool, E
     Ok(Netlink::open_in(namespace)?.link(name)?.is_some())
 }
 
-/// Removes a cable by its end on the node; its routes and neighbours go with it. One that is not there is
-/// no error.
-pub(crate) fn remove(node: &mut Netlink, host: &LinkName) -> Result<(), Error> {
-    let Some(Link { index, .. }) = node.link(host)? else {
-        return Ok(());
-    };
-    match node.change(Change::DeleteLink(index)) {
-        // The namespace was faster.
-        Err(error) if error.is_not_there() => Ok(()),
-        other => other,
+/// Removes cables by their ends on the node; their routes and neighbours go with them. One that is not
+/// there is no error.
+pub(crate) fn remove(node: &mut Netlink, hosts: &[LinkName]) -> Result<(), Error> {
+    let mut there = Vec::new();
+    for host in hosts {
+        there.extend(node.link(host)?.map(|link| link.index));
     }
+    let together = LinkSettings {
+        group: Some(GOING),
+        ..LinkSettings::default()
+    };
+    let changes = match there.as_slice() {
+        [one] => vec![Change::DeleteLink(*one)],
+        [] => Vec::new(),
+        many => many
+            .iter()
+            .map(|index| Change::set_link(*index, together.clone()))
+            .chain([Change::DeleteLinkGroup(GOING)])
+            .collect(),
+    };
+    // The namespace may have been faster.
+    let failures = node.apply(&changes).into_iter();
+    let mut failures = failures.filter(|failure| !failure.error.is_not_there());
+    failures.next().map_or(Ok(()), |failure| Err(failure.error))
 }
+
+/// The group of links that are about to go: nobody else has links in it ("peng").
+const GOING: u32 = 0x7065_6e67;
 
 fn default_routes(netlink: &mut Netlink) -> Result<Vec<IpNet>, Error> {
     let filter = RouteFilter {

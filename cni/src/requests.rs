@@ -1,13 +1,13 @@
 //! Requests answered: what is reserved, made and removed in which order.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cni_core::ipam::{AllocationError, Key, Lease};
+use cni_core::ipam::{AllocationError, Key, Lease, Phase};
 use cni_core::spec::{
-    Attachment, Bandwidth, Code, Command, Config, Interface, Ip, Outcome, PortMapping, Refusal,
-    Request, Route, Target,
+    Attachment, Bandwidth, Code, Command, Config, PortMapping, Refusal, Request, Target,
 };
 use cni_core::talk::{Ask, Reply, TALK};
 use netlink::{Error, LinkName, Namespace, Netlink};
@@ -16,18 +16,11 @@ use serde_json::Value;
 use crate::book::{Book, BookError};
 use crate::collect::{self, CollectError};
 use crate::pod::{self, Cable, Step};
+use crate::removal::Remover;
+use crate::reply::{self, of_book, of_kernel};
 
-/// Told of each step that was made; an error stands for the step's having failed.
-type Watcher = dyn Fn(Step) -> Result<(), Stop> + Send + Sync;
-
-/// How a watched step ends an ADD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The step failed: what was made is undone.
-    Failed,
-    /// The process ended there: nothing more is done.
-    Killed,
-}
+/// Told of each step that was made; what it says is whether the step counts as made.
+pub(crate) type Watcher = dyn Fn(Step) -> bool + Send + Sync;
 
 /// What answers the plugin.
 pub struct Requests {
@@ -36,7 +29,8 @@ pub struct Requests {
     /// A pod's largest packet.
     // A lock and not a channel: it guards one number, written when the underlay changes.
     mtu: RwLock<u32>,
-    watcher: Box<Watcher>,
+    watcher: Arc<Watcher>,
+    remover: Remover,
 }
 
 impl std::fmt::Debug for Requests {
@@ -47,23 +41,35 @@ impl std::fmt::Debug for Requests {
 
 impl Requests {
     /// Connects pods to this namespace.
-    pub fn new(book: Arc<Book>, node: Namespace) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn new(book: Arc<Book>, node: Namespace) -> io::Result<Self> {
+        Self::watched(book, node, |_| true)
+    }
+
+    /// With somebody who is told of each step, and may say that it failed.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn watched(
+        book: Arc<Book>,
+        node: Namespace,
+        watcher: impl Fn(Step) -> bool + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let watcher: Arc<Watcher> = Arc::new(watcher);
+        let gone = Gone {
+            book: Arc::clone(&book),
+            node: node.clone(),
+            watcher: Arc::clone(&watcher),
+        };
+        Ok(Self {
             book,
             node,
             mtu: RwLock::new(1450),
-            watcher: Box::new(|_| Ok(())),
-        }
-    }
-
-    /// With somebody who is told of each step of ADD, and may end it there.
-    #[must_use]
-    pub fn watched(
-        mut self,
-        watcher: impl Fn(Step) -> Result<(), Stop> + Send + Sync + 'static,
-    ) -> Self {
-        self.watcher = Box::new(watcher);
-        self
+            watcher,
+            remover: Remover::start(move |keys| gone.remove(keys))?,
+        })
     }
 
     /// What pods get from now on.
@@ -117,19 +123,23 @@ impl Requests {
 
     fn add(&self, config: &Config, target: &Target) -> Result<Value, Refusal> {
         let namespace = open_namespace(target)?;
+        let key = key(config, target);
+        if self.book.is_going(&key) {
+            self.remover.settle();
+        }
         if namespace == self.node && !target.own_netns {
             let message = "the container's namespace is the node's own";
             return Err(Refusal::new(Code::Namespace, message));
         }
-        let inside = LinkName::new(&target.attachment.ifname).map_err(kernel)?;
-        if pod::has_link(&namespace, &inside).map_err(kernel)? {
+        let inside = LinkName::new(&target.attachment.ifname).map_err(of_kernel)?;
+        if pod::has_link(&namespace, &inside).map_err(of_kernel)? {
             let message = format!("the container has an interface {inside} already");
             return Err(Refusal::new(Code::InterfaceExists, message));
         }
         let runtime = &config.runtime;
         refuse_unserved(&runtime.port_mappings, runtime.bandwidth)?;
         let wanted = Lease {
-            key: key(config, target),
+            key,
             netns: target.netns.clone(),
             addresses: Vec::new(),
             ports: runtime.port_mappings.clone(),
@@ -139,16 +149,18 @@ impl Requests {
                 .args
                 .pod()
                 .map(|(space, name)| (space.to_owned(), name.to_owned())),
-            complete: false,
+            phase: Phase::Making,
         };
-        let lease = self.book.reserve(wanted, &runtime.ips).map_err(of_book)?;
+        let lease = self.reserve(wanted, &runtime.ips)?;
         let mtu = *self.mtu.read().unwrap_or_else(PoisonError::into_inner);
         let mtu = config.mtu.unwrap_or(mtu);
         match self.make(&lease, namespace, mtu) {
-            Ok(cable) => Ok(outcome(config, &lease, &cable, mtu).write(config.version)),
-            Err(Broken::Killed) => Err(Refusal::new(Code::TryAgain, "the agent has ended")),
-            Err(Broken::Refused(refusal)) => Err(match self.remove(&lease.key) {
-                Ok(()) => refusal,
+            Ok(cable) => Ok(reply::outcome(config, &lease, &cable, mtu).write(config.version)),
+            Err(refusal) => Err(match self.remove(&lease.key) {
+                Ok(()) => {
+                    self.remover.settle();
+                    refusal
+                }
                 Err(undoing) => {
                     let details = format!("{}; undoing it: {undoing}", refusal.details);
                     refusal.with(details)
@@ -157,43 +169,66 @@ impl Requests {
         }
     }
 
-    fn make(&self, lease: &Lease, namespace: Namespace, mtu: u32) -> Result<Cable, Broken> {
+    /// What there is not may be there in a moment, if something is going.
+    fn reserve(&self, lease: Lease, asked: &[IpAddr]) -> Result<Lease, Refusal> {
+        let reserved = match self.book.reserve(lease.clone(), asked) {
+            Err(BookError::Allocation(_)) if self.remover.settle() => {
+                self.book.reserve(lease, asked)
+            }
+            reserved => reserved,
+        };
+        reserved.map_err(of_book)
+    }
+
+    fn make(&self, lease: &Lease, namespace: Namespace, mtu: u32) -> Result<Cable, Refusal> {
         self.made(Step::Reserved)?;
-        let cable = Cable::new(lease, namespace, mtu)?;
-        let mut node = Netlink::open_in(&self.node)?;
-        let dev = cable.connect(&mut node)?;
+        let cable = Cable::new(lease, namespace, mtu).map_err(of_kernel)?;
+        let mut node = Netlink::open_in(&self.node).map_err(of_kernel)?;
+        let dev = cable.connect(&mut node).map_err(of_kernel)?;
         self.made(Step::Cabled)?;
-        cable.set_up_inside()?;
+        cable.set_up_inside().map_err(of_kernel)?;
         self.made(Step::Inside)?;
-        self.node.enter(|| cable.set_up_outside(&mut node, dev))??;
+        let outside = || cable.set_up_outside(&mut node, dev);
+        let outside = self.node.enter(outside).and_then(|done| done);
+        outside.map_err(of_kernel)?;
         self.made(Step::Outside)?;
         self.book.complete(&lease.key).map_err(of_book)?;
         self.made(Step::Completed)?;
         Ok(cable)
     }
 
-    fn made(&self, step: Step) -> Result<(), Broken> {
-        (self.watcher)(step).map_err(|stop| match stop {
-            Stop::Failed => {
-                let message = format!("{step:?} was made to fail");
-                Broken::Refused(Refusal::new(Code::Internal, message))
-            }
-            Stop::Killed => Broken::Killed,
-        })
+    fn made(&self, step: Step) -> Result<(), Refusal> {
+        match (self.watcher)(step) {
+            true => Ok(()),
+            false => Err(Refusal::new(Code::Internal, format!("{step:?} failed"))),
+        }
     }
 
-    /// Removes whatever there is of an attachment. The lease goes last, so that nobody gets an address
-    /// that still leads to another's pod.
+    /// Whatever there is of an attachment goes, soon and surely. Its lease goes last, so that nobody gets an
+    /// address that still leads to another's pod.
     pub(crate) fn remove(&self, key: &Key) -> Result<(), Refusal> {
-        let host = LinkName::new(&key.host_link()).map_err(kernel)?;
-        let mut node = Netlink::open_in(&self.node).map_err(kernel)?;
-        pod::remove(&mut node, &host).map_err(kernel)?;
-        self.book.release(key).map_err(of_book)
+        if self.book.go(key).map_err(of_book)? {
+            self.made(Step::Going)?;
+            self.remover.push(key.clone());
+            return Ok(());
+        }
+        let host = LinkName::new(&key.host_link()).map_err(of_kernel)?;
+        let mut node = Netlink::open_in(&self.node).map_err(of_kernel)?;
+        pod::remove(&mut node, &[host]).map_err(of_kernel)
+    }
+
+    /// Waits until what is going has gone, as far as the kernel lets it.
+    pub fn settle(&self) {
+        self.remover.settle();
     }
 
     fn check(&self, config: &Config, target: &Target) -> Result<(), Refusal> {
         let key = key(config, target);
-        let Some(lease) = self.book.lease(&key).filter(|lease| lease.complete) else {
+        let Some(lease) = self
+            .book
+            .lease(&key)
+            .filter(|lease| lease.phase == Phase::Made)
+        else {
             let message = "nothing was made for this interface of this container";
             return Err(Refusal::new(Code::UnknownContainer, message));
         };
@@ -205,9 +240,9 @@ impl Requests {
             }
         }
         let namespace = open_namespace(target)?;
-        let cable = Cable::new(&lease, namespace, 0).map_err(kernel)?;
-        let mut node = Netlink::open_in(&self.node).map_err(kernel)?;
-        match cable.find_difference(&mut node).map_err(kernel)? {
+        let cable = Cable::new(&lease, namespace, 0).map_err(of_kernel)?;
+        let mut node = Netlink::open_in(&self.node).map_err(of_kernel)?;
+        match cable.find_difference(&mut node).map_err(of_kernel)? {
             Some(what) => different(what),
             None => Ok(()),
         }
@@ -239,7 +274,11 @@ impl Requests {
             let message = AllocationError::NoRange.to_string();
             return Err(Refusal::new(Code::Unavailable, message));
         }
-        match self.book.full() {
+        let mut full = self.book.full();
+        if full.is_some() && self.remover.settle() {
+            full = self.book.full();
+        }
+        match full {
             Some(range) => {
                 let message = AllocationError::Full(range).to_string();
                 Err(Refusal::new(Code::Unavailable, message))
@@ -249,21 +288,49 @@ impl Requests {
     }
 }
 
-/// Why a pod was not connected.
-enum Broken {
-    Refused(Refusal),
-    Killed,
+/// What removes cables and then gives back their leases.
+struct Gone {
+    book: Arc<Book>,
+    node: Namespace,
+    watcher: Arc<Watcher>,
 }
 
-impl From<Refusal> for Broken {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl Gone {
+    /// What the kernel does not let go stays in the book as going, and the next minute tries again.
+    fn remove(&self, keys: &[Key]) {
+        let removed = self.remove_links(keys);
+        if let Err(error) = &removed {
+            tracing::warn!("removing interfaces: {}", daemon::error_chain(error));
+        }
+        let gone = removed.unwrap_or_default();
+        if gone.is_empty() || !(self.watcher)(Step::Removed) {
+            return;
+        }
+        match self.book.release(&gone) {
+            Ok(()) => drop((self.watcher)(Step::Released)),
+            Err(error) => tracing::warn!("giving back addresses: {}", daemon::error_chain(&error)),
+        }
     }
-}
 
-impl From<Error> for Broken {
-    fn from(error: Error) -> Self {
-        Self::Refused(kernel(error))
+    /// Returns those whose links are no more.
+    fn remove_links(&self, keys: &[Key]) -> Result<Vec<Key>, Error> {
+        let mut node = Netlink::open_in(&self.node)?;
+        let names: Result<Vec<_>, _> = keys
+            .iter()
+            .map(|key| LinkName::new(&key.host_link()))
+            .collect();
+        let names = names?;
+        let removed = pod::remove(&mut node, &names);
+        let mut gone = Vec::with_capacity(keys.len());
+        for (key, name) in keys.iter().zip(&names) {
+            if node.link(name)?.is_none() {
+                gone.push(key.clone());
+            }
+        }
+        match gone.len() == keys.len() {
+            true => Ok(gone),
+            false => removed.map(|()| gone),
+        }
     }
 }
 
@@ -292,71 +359,4 @@ fn refuse_unserved(ports: &[PortMapping], bandwidth: Bandwidth) -> Result<(), Re
     };
     let message = format!("{what} is not supported");
     Err(Refusal::new(Code::UnsupportedField, message))
-}
-
-fn outcome(config: &Config, lease: &Lease, cable: &Cable, mtu: u32) -> Outcome {
-    let interface = |name: &LinkName, mac: netlink::Mac, sandbox: &str| Interface {
-        name: name.to_string(),
-        mac: mac.to_string(),
-        mtu: Some(mtu),
-        sandbox: sandbox.to_owned(),
-        ..Interface::default()
-    };
-    let ip = |address: &std::net::IpAddr| Ip {
-        interface: Some(1),
-        address: (*address).into(),
-        gateway: Some(pod::gateway(*address)),
-    };
-    let route = |address: &std::net::IpAddr| {
-        Route::new(pod::anywhere(*address), Some(pod::gateway(*address)))
-    };
-    let made = Outcome {
-        interfaces: vec![
-            interface(&cable.host, cable.host_mac, ""),
-            interface(&cable.inside, cable.pod_mac, &lease.netns),
-        ],
-        ips: lease.addresses.iter().map(ip).collect(),
-        routes: lease.addresses.iter().map(route).collect(),
-        dns: config
-            .runtime
-            .dns
-            .clone()
-            .unwrap_or_else(|| config.dns.clone()),
-    };
-    match &config.previous {
-        Some(previous) => made.after(previous.clone()),
-        None => made,
-    }
-}
-
-fn of_book(error: BookError) -> Refusal {
-    let code = match &error {
-        BookError::Journal(_) => Code::Io,
-        BookError::Allocation(error) => match error {
-            AllocationError::NoRange => Code::TryAgain,
-            AllocationError::Full(_) => Code::PoolFull,
-            AllocationError::Outside(_) | AllocationError::TwoOfOne(..) => Code::Config,
-            AllocationError::Taken(_) => Code::AddressTaken,
-            AllocationError::Repeated(_) => Code::InterfaceExists,
-            AllocationError::PortTaken { .. } => Code::HostPortTaken,
-        },
-    };
-    let details = std::error::Error::source(&error).map(ToString::to_string);
-    Refusal::new(code, error.to_string()).with(details.unwrap_or_default())
-}
-
-/// A namespace that vanishes in the middle is the container's fault, not the kernel's.
-fn kernel(error: Error) -> Refusal {
-    let code = match &error {
-        Error::Namespace { .. } => Code::Namespace,
-        error
-            if error.errno().is_some_and(|errno| {
-                io::Error::from(errno).kind() == io::ErrorKind::AlreadyExists
-            }) =>
-        {
-            Code::InterfaceExists
-        }
-        _ => Code::Kernel,
-    };
-    Refusal::new(code, error.to_string())
 }

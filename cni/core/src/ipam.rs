@@ -3,12 +3,13 @@
 mod pool;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Attachment, Bandwidth, PortMapping};
+use crate::spec::{Attachment, Bandwidth, PortMapping, Transport};
 
 use pool::Pool;
 
@@ -68,9 +69,22 @@ pub struct Lease {
     /// The pod, by namespace and name.
     #[serde(default)]
     pub pod: Option<(String, String)>,
-    /// Whether ADD has succeeded. What has not by the time the agent starts again is undone.
+    /// How far it is.
     #[serde(default)]
-    pub complete: bool,
+    pub phase: Phase,
+}
+
+/// How far an attachment is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// ADD has begun. What is still here when the agent starts again is undone.
+    #[default]
+    Making,
+    /// ADD has succeeded.
+    Made,
+    /// DEL has succeeded: what is left is being removed, and only then its addresses are free.
+    Going,
 }
 
 /// Why there is no address.
@@ -108,10 +122,15 @@ fn transport(port: &PortMapping) -> String {
     format!("{:?}", port.protocol).to_lowercase()
 }
 
+/// Holders by the port's number: finding out whether one is free costs nothing more with more leases.
+type Ports = BTreeMap<(Transport, u16), Vec<(PortMapping, Key)>>;
+
 /// Addresses, who has them, and in which order they came back.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     leases: BTreeMap<Key, Lease>,
+    /// Who has which port of the node, on which of its addresses.
+    ports: Ports,
     /// What each address that was ever given out is now.
     states: BTreeMap<IpAddr, State>,
     pools: Vec<Pool>,
@@ -193,15 +212,16 @@ impl Ledger {
     }
 
     /// Whether these ports of the node are free.
-    pub fn check_ports(&self, ports: &[PortMapping]) -> Result<(), AllocationError> {
-        for lease in self.leases.values() {
-            for held in &lease.ports {
-                if let Some(port) = ports.iter().find(|port| overlap(port, held)) {
-                    return Err(AllocationError::PortTaken {
-                        port: *port,
-                        container: lease.key.attachment.container.clone(),
-                    });
-                }
+    pub fn check_ports(&self, key: &Key, ports: &[PortMapping]) -> Result<(), AllocationError> {
+        for (place, port) in ports.iter().enumerate() {
+            let others = self.ports.get(&number(port)).into_iter().flatten();
+            let earlier = ports.iter().take(place).map(|port| (port, key));
+            let mut held = others.map(|(port, key)| (port, key)).chain(earlier);
+            if let Some((_, key)) = held.find(|(held, _)| overlap(port, held)) {
+                return Err(AllocationError::PortTaken {
+                    port: *port,
+                    container: key.attachment.container.clone(),
+                });
             }
         }
         Ok(())
@@ -214,19 +234,35 @@ impl Ledger {
         for address in &lease.addresses {
             self.states.insert(*address, State::Taken);
         }
+        if lease.phase != Phase::Going {
+            for port in &lease.ports {
+                let holders = self.ports.entry(number(port)).or_default();
+                holders.push((*port, lease.key.clone()));
+            }
+        }
         self.leases.insert(lease.key.clone(), lease);
     }
 
     /// ADD has succeeded.
     pub fn complete(&mut self, key: &Key) {
+        let lease = self.leases.get_mut(key);
+        if let Some(lease) = lease.filter(|lease| lease.phase == Phase::Making) {
+            lease.phase = Phase::Made;
+        }
+    }
+
+    /// DEL has succeeded: the ports are free, the addresses are not yet.
+    pub fn go(&mut self, key: &Key) {
         if let Some(lease) = self.leases.get_mut(key) {
-            lease.complete = true;
+            lease.phase = Phase::Going;
+            free_ports(&mut self.ports, lease);
         }
     }
 
     /// Gives back what an attachment holds: it comes last among the free ones.
     pub fn release(&mut self, key: &Key) -> Option<Lease> {
         let lease = self.leases.remove(key)?;
+        free_ports(&mut self.ports, &lease);
         for address in &lease.addresses {
             self.free(*address);
         }
@@ -272,6 +308,22 @@ impl Ledger {
             next.is_none().then_some(pool.range)
         });
         full.next()
+    }
+}
+
+fn number(port: &PortMapping) -> (Transport, u16) {
+    (port.protocol, port.host_port)
+}
+
+fn free_ports(held: &mut Ports, lease: &Lease) {
+    for port in &lease.ports {
+        let Entry::Occupied(mut holders) = held.entry(number(port)) else {
+            continue;
+        };
+        holders.get_mut().retain(|(_, key)| *key != lease.key);
+        if holders.get().is_empty() {
+            holders.remove();
+        }
     }
 }
 

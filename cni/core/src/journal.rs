@@ -4,7 +4,7 @@
 //! ```text
 //!  checksum SP record LF      a record counts when its line is whole and its checksum is right
 //!  ADD: hold (before anything is made) ─▶ complete (before the result is given)
-//!  DEL: release (after everything is gone)
+//!  DEL: going (before its answer) ─▶ release (after everything is gone)
 //! ```
 
 use std::net::IpAddr;
@@ -23,6 +23,8 @@ pub enum Record {
     Hold(Box<Lease>),
     /// Its ADD has succeeded.
     Complete(Key),
+    /// Its DEL has succeeded, and what is left is being removed.
+    Going(Key),
     /// It holds nothing any more.
     Release(Key),
     /// These are free again, in this order.
@@ -107,6 +109,7 @@ impl Replayed {
             }
             Record::Hold(lease) => self.ledger.hold(*lease),
             Record::Complete(key) => self.ledger.complete(&key),
+            Record::Going(key) => self.ledger.go(&key),
             Record::Release(key) => {
                 self.ledger.release(&key);
             }
@@ -149,6 +152,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ipam::Phase;
     use crate::spec::{Attachment, Bandwidth};
 
     #[test]
@@ -191,14 +195,20 @@ mod tests {
                     mac: None,
                     bandwidth: Bandwidth::default(),
                     pod: None,
-                    complete: false,
+                    phase: Phase::Making,
                 };
                 lines.push(encode(&Record::Hold(Box::new(lease.clone()))));
                 ledger.hold(lease);
                 lines.push(encode(&Record::Complete(key(*number))));
                 ledger.complete(&key(*number));
-            } else if ledger.release(&key(*number)).is_some() {
-                lines.push(encode(&Record::Release(key(*number))));
+            } else if ledger.lease(&key(*number)).is_some() {
+                lines.push(encode(&Record::Going(key(*number))));
+                ledger.go(&key(*number));
+                // Some are cut off here.
+                if number % 3 > 0 {
+                    lines.push(encode(&Record::Release(key(*number))));
+                    ledger.release(&key(*number));
+                }
             }
         }
         (lines, ledger)
@@ -235,7 +245,7 @@ mod tests {
                 let addresses = ledger.choose(&key(number), &[]).unwrap();
                 prop_assert!(addresses.iter().all(|address| seen.insert(*address)));
                 let lease = Lease { key: key(number), netns: String::new(), addresses, ports: Vec::new(),
-                    mac: None, bandwidth: Bandwidth::default(), pod: None, complete: true };
+                    mac: None, bandwidth: Bandwidth::default(), pod: None, phase: Phase::Made };
                 ledger.hold(lease);
             }
             prop_assert!(ledger.choose(&key(99), &[]).is_err());

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cni::{Book, Requests, Step, Stop};
+use cni::{Book, Requests, Step};
 use cni_core::spec::{Code, Environment, Refusal};
 use cni_core::talk::{Ask, Reply, TALK};
 use netlink::{Change, LinkName, LinkSettings, Namespace, Netlink};
@@ -64,7 +64,10 @@ impl Drop for Named {
 struct Node {
     namespace: Namespace,
     state: tempfile::TempDir,
-    ranges: Vec<ipnet::IpNet>,
+}
+
+fn ranges() -> [ipnet::IpNet; 2] {
+    ["10.77.1.0/28", "fd77:1::/64"].map(|range| range.parse().unwrap())
 }
 
 impl Node {
@@ -80,26 +83,24 @@ impl Node {
         Self {
             namespace,
             state: tempfile::tempdir().unwrap(),
-            ranges: vec![
-                "10.77.1.0/28".parse().unwrap(),
-                "fd77:1::/64".parse().unwrap(),
-            ],
         }
     }
 
     /// An agent that has just been started.
     fn agent(&self) -> (Arc<Book>, Requests) {
-        let book = Arc::new(Book::open(&self.journal(), "boot").unwrap());
-        book.set_ranges(&self.ranges);
-        let requests = Requests::new(Arc::clone(&book), self.namespace.clone());
-        requests.set_mtu(1450);
-        (book, requests)
+        self.watched_agent(|_| true)
     }
 
-    fn agent_that_stops(&self, at: Step, how: Stop) -> (Arc<Book>, Requests) {
-        let (book, requests) = self.agent();
-        let watcher = move |step| if step == at { Err(how) } else { Ok(()) };
-        (book, requests.watched(watcher))
+    fn watched_agent(
+        &self,
+        watcher: impl Fn(Step) -> bool + Send + Sync + 'static,
+    ) -> (Arc<Book>, Requests) {
+        let book = Arc::new(Book::open(&self.journal(), "boot").unwrap());
+        book.set_ranges(&ranges());
+        let node = self.namespace.clone();
+        let requests = Requests::watched(Arc::clone(&book), node, watcher).unwrap();
+        requests.set_mtu(1450);
+        (book, requests)
     }
 
     fn journal(&self) -> PathBuf {

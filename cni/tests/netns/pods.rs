@@ -142,6 +142,7 @@ fn del_succeeds_whatever_is_left() {
     assert_eq!((node.cables().len(), book.leases().len()), (1, 1));
     for netns in [&pod.path(), "", "/no/such/namespace"] {
         done(agent.answer(&ask("DEL", "c1", netns, &json!({}))));
+        agent.settle();
         assert_eq!((node.cables().len(), book.leases().len()), (0, 0));
         assert_eq!(pod.links(), ["lo"]);
     }
@@ -183,7 +184,7 @@ fn what_cannot_be_made_is_refused_with_its_code() {
         let refusal = refused(agent.answer(&ask("ADD", "c1", &netns, &config)));
         assert_eq!(refusal.code, want, "{refusal}");
     }
-    let agent_here = cni::Requests::new(Arc::clone(&book), Namespace::current().unwrap());
+    let agent_here = cni::Requests::new(Arc::clone(&book), Namespace::current().unwrap()).unwrap();
     assert_eq!(
         code(agent_here.answer(&ask("ADD", "c1", &own, &json!({})))),
         Code::Namespace
@@ -228,8 +229,15 @@ fn a_full_range_is_told_and_gc_makes_room() {
     );
     let valid = json!({"cni.dev/valid-attachments": [{"containerID": "c3", "ifname": "eth0"}]});
     done(agent.answer(&ask("GC", "", "", &valid)));
+    agent.settle();
     assert_eq!(book.leases()[0].key.attachment.container, "c3");
     assert_eq!((node.cables().len(), book.leases().len()), (1, 1));
     done(agent.answer(&ask("STATUS", "", "", &json!({}))));
     done(agent.answer(&ask("ADD", "more", &more.path(), &json!({}))));
+    // What is going makes room for those who wait.
+    done(agent.answer(&ask("DEL", "more", &more.path(), &json!({}))));
+    let wish = book.leases()[0].addresses[0].to_string();
+    let same = json!({"runtimeConfig": {"ips": [wish]}});
+    done(agent.answer(&ask("DEL", "c3", &pods[3].path(), &json!({}))));
+    done(agent.answer(&ask("ADD", "c3", &pods[3].path(), &same)));
 }

@@ -59,6 +59,8 @@ pub enum Change {
     SetLink(LinkIndex, Box<LinkSettings>),
     /// A link is removed.
     DeleteLink(LinkIndex),
+    /// All links of a group are removed: the kernel waits once until nobody uses any of them.
+    DeleteLinkGroup(u32),
     /// An address.
     Address(Verb, Address),
     /// A route.
@@ -138,6 +140,7 @@ impl Change {
             Self::AddLink(link) => link.encode(),
             Self::SetLink(index, settings) => settings.encode(*index),
             Self::DeleteLink(index) => link::encode_delete(*index),
+            Self::DeleteLinkGroup(group) => link::encode_delete_group(*group),
             Self::Address(verb, address) => address.encode(*verb),
             Self::Route(verb, route) => route.encode(*verb),
             Self::Rule(verb, rule) => rule.encode(*verb),
@@ -154,6 +157,7 @@ impl Change {
                 return format!("setting link {}{settings}", names(*index)).into();
             }
             Self::DeleteLink(index) => (Verb::Delete, format!("link {}", names(*index))),
+            Self::DeleteLinkGroup(group) => (Verb::Delete, format!("links of group {group}")),
             Self::Address(verb, address) => (*verb, address.describe(names)),
             Self::Route(verb, route) => (*verb, route.describe(names)),
             Self::Rule(verb, rule) => (*verb, rule.describe()),

@@ -24,6 +24,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
@@ -51,6 +52,8 @@ pub struct LinkSettings {
     pub mac: Option<Mac>,
     /// The bridge that it is a port of; `Some(None)` takes it out.
     pub master: Option<Option<LinkIndex>>,
+    /// The group that it is of; those of one can be removed at once.
+    pub group: Option<u32>,
     /// The namespace that it is to be in.
     pub namespace: Option<Namespace>,
     /// A remark that the kernel keeps. Not at creation.
@@ -149,6 +152,9 @@ impl LinkSettings {
         if let Some(master) = self.master {
             message.u32(IFLA_MASTER, master.map_or(0, |master| master.0));
         }
+        if let Some(group) = self.group {
+            message.u32(IFLA_GROUP, group);
+        }
         if let Some(namespace) = &self.namespace {
             let number = namespace.as_fd().as_raw_fd();
             message.bytes(IFLA_NET_NS_FD, &number.to_ne_bytes());
@@ -170,6 +176,9 @@ impl fmt::Display for LinkSettings {
         }
         if let Some(mac) = self.mac {
             write!(f, " address {mac}")?;
+        }
+        if let Some(group) = self.group {
+            write!(f, " group {group}")?;
         }
         if let Some(namespace) = &self.namespace {
             write!(f, " netns {}", namespace.path().display())?;
@@ -196,6 +205,13 @@ fn header(family: u8, index: Option<LinkIndex>, settings: &LinkSettings) -> [u8;
 pub(crate) fn encode_delete(index: LinkIndex) -> Message {
     let mut message = Message::new(RTM_DELLINK, 0);
     message.fixed(&header(0, Some(index), &LinkSettings::default()));
+    message
+}
+
+pub(crate) fn encode_delete_group(group: u32) -> Message {
+    let mut message = Message::new(RTM_DELLINK, 0);
+    message.fixed(&header(0, None, &LinkSettings::default()));
+    message.u32(IFLA_GROUP, group);
     message
 }
 

@@ -3,7 +3,6 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::spec::Transport;
 
 fn key(number: usize) -> Key {
     Key {
@@ -24,7 +23,7 @@ fn lease(key: Key, addresses: Vec<IpAddr>) -> Lease {
         mac: None,
         bandwidth: Bandwidth::default(),
         pod: None,
-        complete: true,
+        phase: Phase::Made,
     }
 }
 
@@ -117,6 +116,17 @@ fn wishes_that_cannot_be_met_say_why() {
 }
 
 #[test]
+fn what_is_going_is_not_given_out_before_it_has_gone() {
+    let mut ledger = ledger(&["10.1.1.0/30"]);
+    assert_eq!(take(&mut ledger, 0), ["10.1.1.2"]);
+    ledger.go(&key(0));
+    let full = AllocationError::Full("10.1.1.0/30".parse().unwrap());
+    assert_eq!(ledger.choose(&key(1), &[]), Err(full));
+    ledger.release(&key(0)).unwrap();
+    assert_eq!(take(&mut ledger, 1), ["10.1.1.2"]);
+}
+
+#[test]
 fn a_change_of_ranges_keeps_leases_and_order() {
     let mut ledger = ledger(&["10.1.1.0/29"]);
     take(&mut ledger, 0);
@@ -167,10 +177,18 @@ fn a_host_port_is_had_once() {
         first.ports = vec![held];
         ledger.hold(first);
         assert_eq!(
-            ledger.check_ports(&[asked]).is_ok(),
+            ledger.check_ports(&key(1), &[asked]).is_ok(),
             free,
             "{held:?} {asked:?}"
         );
+        let both = ledger.check_ports(&key(1), &[asked, held]).is_ok();
+        assert!(!both, "{held:?} is held");
+        ledger.go(&key(0));
+        assert_eq!(ledger.check_ports(&key(1), &[held]), Ok(()));
+        let both = ledger.check_ports(&key(1), &[asked, held]).is_ok();
+        assert_eq!(both, free, "within one pod: {held:?} {asked:?}");
+        ledger.release(&key(0)).unwrap();
+        assert!(ledger.ports.is_empty());
     }
 }
 

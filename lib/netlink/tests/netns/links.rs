@@ -110,6 +110,29 @@ fn the_other_end_of_a_cable_is_born_where_it_is_to_be() {
 }
 
 #[test]
+fn the_links_of_a_group_go_at_once() {
+    if skipped() {
+        return;
+    }
+    let mut netlink = Netlink::open_in(&Namespace::new().unwrap()).unwrap();
+    for text in ["br0", "br1", "br2"] {
+        let bridge = NewLink::new(name(text), LinkKind::Bridge);
+        let index = netlink.add_link(bridge).unwrap().index;
+        let group = LinkSettings {
+            group: (text != "br1").then_some(77),
+            ..LinkSettings::default()
+        };
+        netlink.change(Change::set_link(index, group)).unwrap();
+    }
+    netlink.change(Change::DeleteLinkGroup(77)).unwrap();
+    let there = |text| netlink.link(&name(text)).unwrap().is_some();
+    assert_eq!(["br0", "br1", "br2"].map(there), [false, true, false]);
+    let none = netlink.change(Change::DeleteLinkGroup(77)).unwrap_err();
+    assert!(none.is_not_there(), "{none}");
+    assert!(none.to_string().starts_with("deleting links of group 77: "));
+}
+
+#[test]
 fn a_link_is_set_renamed_and_moved() {
     if skipped() {
         return;
