@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use daemon::{Process, ReadyGate};
-use netlink::{Namespace, Netlink};
+use model::{Problem, Severity};
+use netlink::Namespace;
 use tokio::sync::watch;
 
 use crate::book::Book;
@@ -22,6 +23,7 @@ use crate::node::{self, Network};
 use crate::requests::Requests;
 use crate::server;
 use crate::settings::{AgentArgs, RunArgs};
+use crate::underlay::{self, Underlay};
 
 /// How often garbage is looked for, and the underlay's MTU with it.
 const COLLECT: Duration = Duration::from_secs(60);
@@ -71,6 +73,7 @@ pub enum RunError {
 #[derive(Clone)]
 struct Context {
     args: Arc<AgentArgs>,
+    cluster: Cluster,
     network: watch::Receiver<Network>,
     book: Arc<Book>,
     requests: Arc<Requests>,
@@ -92,6 +95,7 @@ pub async fn run(process: Process, args: RunArgs) -> Result<(), RunError> {
     let (sender, network) = watch::channel(Network::default());
     let context = Context {
         args: agent,
+        cluster: cluster.clone(),
         network,
         book,
         requests,
@@ -107,8 +111,11 @@ pub async fn run(process: Process, args: RunArgs) -> Result<(), RunError> {
     .await?;
     let name = context.args.node_name.clone();
     let tasks = process.tasks();
-    tasks.spawn("node", node::follow(cluster.clone(), name, sender));
-    tasks.spawn("pods", serve_pods(process.clone(), context, ready));
+    let (changed, below) = watch::channel(());
+    tasks.spawn("node", node::follow(cluster, name, sender));
+    let news = blocking(&context, move |_| Ok(underlay::follow(&changed)?));
+    tasks.spawn("underlay", news);
+    tasks.spawn("pods", serve_pods(process.clone(), context, below, ready));
     process.shutdown().requested().await;
     Ok(())
 }
@@ -126,6 +133,7 @@ fn open_book(args: &AgentArgs) -> Result<Book, RunError> {
 async fn serve_pods(
     process: Process,
     mut context: Context,
+    mut below: watch::Receiver<()>,
     ready: ReadyGate,
 ) -> Result<(), RunError> {
     let mut serving = false;
@@ -134,6 +142,9 @@ async fn serve_pods(
     loop {
         tokio::select! {
             changed = context.network.changed() => if changed.is_err() {
+                return Ok(());
+            },
+            changed = below.changed() => if changed.is_err() {
                 return Ok(());
             },
             _ = tick.tick() => blocking(&context, keep_tidy).await?,
@@ -164,12 +175,20 @@ fn serve(process: &Process, context: &Context) -> Result<(), RunError> {
     Ok(())
 }
 
-/// What pods get from now on, and word of it to tools that want to know.
+/// What pods have from now on, and word of it to tools that want to know.
 fn set_up(context: &Context, ranges: &[ipnet::IpNet]) -> Result<(), RunError> {
-    let mtu = match context.args.mtu {
-        Some(mtu) => mtu,
-        None => node::mtu(&mut Netlink::open()?)?,
-    };
+    let underlay = Underlay::look(ranges)?;
+    let mtu = context.args.mtu.unwrap_or(underlay.mtu);
+    let closed = underlay.closed.iter().map(|sysctl| Problem {
+        object: node::reference(&context.args.node_name),
+        field: sysctl.clone(),
+        reason: "ForwardingOff",
+        message: "is 0: packets from elsewhere do not reach the pods of this node; set it to 1"
+            .into(),
+        severity: Severity::Error,
+    });
+    let problems = context.cluster.problems();
+    problems.report("forwarding", closed.collect());
     context.book.set_ranges(ranges);
     context.requests.set_mtu(mtu);
     files::write_subnet(&context.args, ranges, mtu).map_err(RunError::Files)
@@ -189,12 +208,11 @@ fn log(collected: Result<(), CollectError>) {
     }
 }
 
-async fn blocking(
-    context: &Context,
-    work: impl FnOnce(&Context) -> Result<(), RunError> + Send + 'static,
-) -> Result<(), RunError> {
+fn blocking<W>(context: &Context, work: W) -> impl Future<Output = Result<(), RunError>> + use<W>
+where
+    W: FnOnce(&Context) -> Result<(), RunError> + Send + 'static,
+{
     let context = context.clone();
-    tokio::task::spawn_blocking(move || work(&context))
-        .await
-        .map_err(|_| RunError::Panicked)?
+    let thread = tokio::task::spawn_blocking(move || work(&context));
+    async move { thread.await.map_err(|_| RunError::Panicked)? }
 }

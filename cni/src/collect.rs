@@ -83,6 +83,7 @@ fn adopt(book: &Book, node: &mut Netlink) -> Result<(), CollectError> {
             addresses,
             ports: Vec::new(),
             mac: None,
+            mtu: None,
             bandwidth: Bandwidth::default(),
             pod: None,
             phase: Phase::Made,

@@ -86,7 +86,18 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::settings::{Cli, Command};
+
+    #[test]
+    fn a_dash_is_no_file() {
+        let arguments = ["cni-agent", "run", "--node-name=n", "--subnet-file=-"];
+        let Command::Run(args) = Cli::parse_from(arguments).command;
+        write_subnet(&args.agent, &["10.244.1.0/24".parse().unwrap()], 1450).unwrap();
+        assert!(!Path::new("-").exists());
+    }
 
     #[test]
     fn the_subnet_file_is_flannels() {

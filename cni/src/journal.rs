@@ -115,6 +115,7 @@ mod tests {
             addresses: vec![[10, 1, 1, number].into()],
             ports: Vec::new(),
             mac: None,
+            mtu: None,
             bandwidth: Bandwidth::default(),
             pod: None,
             phase: Phase::Making,

@@ -3,6 +3,7 @@
 //! ```text
 //!  plugin ──socket──▶ server ──▶ requests ──▶ book (ledger + journal) ──▶ pod (netlink) ──▶ removal
 //!  Node ─────watch──▶ node ────▶ Network ───▶ book, conflist, and each part
+//!  kernel ──monitor─▶ underlay ─▶ MTU ───────▶ pods that are there, and those to come
 //!  a minute ────────▶ collect ─▶ leases whose namespace has gone
 //! ```
 
@@ -19,6 +20,7 @@ mod reply;
 mod requests;
 mod server;
 mod settings;
+mod underlay;
 
 pub use agent::{RunError, run};
 pub use book::{Book, BookError};

@@ -1,12 +1,10 @@
-//! This node's Node object, and the underlay: what pods get.
-
-use std::net::IpAddr;
+//! This node's Node object: which addresses its pods get.
 
 use cluster::{Change, Cluster, Selection};
 use futures_util::StreamExt as _;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
-use netlink::{Error, Netlink, RouteFilter};
+use model::{Kind, ObjectName, ObjectRef, Problem, Severity};
 use tokio::sync::watch;
 
 /// What the node gives its pods.
@@ -14,6 +12,11 @@ use tokio::sync::watch;
 pub(crate) struct Network {
     /// The Node's `podCIDRs`.
     pub(crate) ranges: Vec<IpNet>,
+}
+
+/// The Node object of this name.
+pub(crate) fn reference(name: &str) -> ObjectRef {
+    ObjectRef::new(Kind::Node, ObjectName::new("", name))
 }
 
 /// Follows the Node object. One that goes away or cannot be read changes nothing: pods stay.
@@ -25,10 +28,8 @@ pub(crate) async fn follow(cluster: Cluster, name: String, network: watch::Sende
     let mut changes = cluster.watch(selection, |node: Node| read(&node));
     while let Some(change) = changes.next().await {
         match change {
-            Change::Set(found, (ranges, wrong)) if *found.name == *name => {
-                for text in wrong {
-                    tracing::error!("Node {name}: podCIDR {text:?} is not a range; it is left out");
-                }
+            Change::Set(found, (ranges, problems)) if *found.name == *name => {
+                cluster.problems().report("podCIDRs", problems);
                 network.send_if_modified(|network| {
                     let different = network.ranges != ranges && !ranges.is_empty();
                     if different {
@@ -45,54 +46,65 @@ pub(crate) async fn follow(cluster: Cluster, name: String, network: watch::Sende
     }
 }
 
-/// At most one range of each family, as the API has it, and what is none.
-fn read(node: &Node) -> (Vec<IpNet>, Vec<String>) {
+/// At most one range of each family, as the API has it, and what is wrong with the others.
+fn read(node: &Node) -> (Vec<IpNet>, Vec<Problem>) {
     let spec = node.spec.as_ref();
-    let mut texts: Vec<&String> = spec
-        .and_then(|spec| spec.pod_cidrs.as_ref())
-        .into_iter()
+    let several = spec.and_then(|spec| spec.pod_cidrs.as_ref()).into_iter();
+    let mut texts: Vec<(String, &String)> = several
         .flatten()
+        .enumerate()
+        .map(|(place, text)| (format!("spec.podCIDRs[{place}]"), text))
         .collect();
     if texts.is_empty() {
-        texts.extend(spec.and_then(|spec| spec.pod_cidr.as_ref()));
+        let one = spec.and_then(|spec| spec.pod_cidr.as_ref());
+        texts.extend(one.map(|text| ("spec.podCIDR".to_owned(), text)));
     }
-    let (mut ranges, mut wrong): (Vec<IpNet>, Vec<String>) = Default::default();
-    for text in texts {
-        match text.parse::<IpNet>() {
-            Ok(range)
-                if ranges
-                    .iter()
-                    .all(|have| have.addr().is_ipv4() != range.addr().is_ipv4()) =>
-            {
-                ranges.push(range.trunc());
+    let object = reference(node.metadata.name.as_deref().unwrap_or_default());
+    let problem = |field: &str, reason, message: String, severity| Problem {
+        object: object.clone(),
+        field: field.to_owned(),
+        reason,
+        message,
+        severity,
+    };
+    let (mut ranges, mut problems): (Vec<IpNet>, Vec<Problem>) = Default::default();
+    for (field, text) in texts {
+        match read_range(text, &ranges) {
+            Ok(range) => ranges.push(range),
+            Err(why) => {
+                let message = format!("{text:?} {why}; it is left out");
+                problems.push(problem(&field, "BadPodCIDR", message, Severity::Warning));
             }
-            _ => wrong.push(text.clone()),
         }
     }
-    (ranges, wrong)
+    if ranges.is_empty() {
+        let message = "there is no range to take addresses from, so that no pod can be connected; \
+                       the controller manager gives one with --allocate-node-cidrs";
+        let field = "spec.podCIDRs";
+        problems.push(problem(field, "NoPodCIDR", message.into(), Severity::Error));
+    }
+    (ranges, problems)
 }
 
-/// What the default route's link leaves for a packet in a tunnel; without such a route, that of Ethernet.
-pub(crate) fn mtu(netlink: &mut Netlink) -> Result<u32, Error> {
-    let mut smallest = None;
-    for route in netlink.routes(RouteFilter::default())? {
-        if route.destination.prefix_len() != 0 || route.table != netlink::MAIN_TABLE {
-            continue;
-        }
-        let overhead = match route.destination.addr() {
-            IpAddr::V4(_) => 50,
-            IpAddr::V6(_) => 70,
-        };
-        for dev in route.hops.iter().filter_map(|hop| hop.dev) {
-            if let Some(link) = netlink.link_at(dev)? {
-                let left = link.mtu.saturating_sub(overhead);
-                smallest = Some(smallest.map_or(left, |smallest: u32| smallest.min(left)));
-            }
-        }
+fn read_range(text: &str, earlier: &[IpNet]) -> Result<IpNet, &'static str> {
+    let range: IpNet = text.parse().map_err(|_| "is no range of addresses")?;
+    let (range, address) = (range.trunc(), range.network());
+    let of_one_host = address.is_loopback() || address.is_unspecified() || address.is_multicast();
+    if of_one_host || range.prefix_len() < WIDEST {
+        return Err("is no range that pods can have addresses of");
     }
-    // IPv6 has no smaller links.
-    Ok(smallest.unwrap_or(1450).max(1280))
+    let is_ipv4 = address.is_ipv4();
+    match earlier
+        .iter()
+        .any(|range| range.addr().is_ipv4() == is_ipv4)
+    {
+        true => Err("is the second range of its family"),
+        false => Ok(range),
+    }
 }
+
+/// Shorter prefixes hold addresses of other kinds.
+const WIDEST: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -102,17 +114,43 @@ mod tests {
     #[test]
     fn bad_ranges_are_left_out() {
         for (cidr, cidrs, good, bad) in [
-            (None, &[][..], &[][..], 0),
-            (Some("10.1.0.0/24"), &[], &["10.1.0.0/24"], 0),
+            (None, &[][..], &[][..], &["spec.podCIDRs NoPodCIDR"][..]),
+            (Some("10.1.0.0/24"), &[], &["10.1.0.0/24"], &[]),
             (
                 Some("10.1.0.0/24"),
                 &["10.2.0.0/24", "fd00::/64"],
                 &["10.2.0.0/24", "fd00::/64"],
-                0,
+                &[],
             ),
-            (None, &["10.1.0.7/24"], &["10.1.0.0/24"], 0),
-            (None, &["x", "fd00::/64"], &["fd00::/64"], 1),
-            (None, &["10.1.0.0/24", "10.2.0.0/24"], &["10.1.0.0/24"], 1),
+            (None, &["10.1.0.7/24"], &["10.1.0.0/24"], &[]),
+            (
+                None,
+                &["x", "fd00::/64"],
+                &["fd00::/64"],
+                &["spec.podCIDRs[0] BadPodCIDR"],
+            ),
+            (
+                None,
+                &["10.1.0.0/24", "10.2.0.0/24"],
+                &["10.1.0.0/24"],
+                &["spec.podCIDRs[1] BadPodCIDR"],
+            ),
+            (
+                None,
+                &["127.0.0.0/8", "ff00::/8"],
+                &[],
+                &[
+                    "spec.podCIDRs[0] BadPodCIDR",
+                    "spec.podCIDRs[1] BadPodCIDR",
+                    "spec.podCIDRs NoPodCIDR",
+                ],
+            ),
+            (
+                Some("::/0"),
+                &[],
+                &[],
+                &["spec.podCIDR BadPodCIDR", "spec.podCIDRs NoPodCIDR"],
+            ),
         ] {
             let spec = NodeSpec {
                 pod_cidr: cidr.map(ToOwned::to_owned),
@@ -123,18 +161,14 @@ mod tests {
                 spec: Some(spec),
                 ..Node::default()
             };
-            let (ranges, wrong) = read(&node);
+            let (ranges, problems) = read(&node);
             let ranges: Vec<_> = ranges.iter().map(ToString::to_string).collect();
-            assert_eq!(
-                (ranges.as_slice(), wrong.len()),
-                (
-                    good.iter()
-                        .map(|text| (*text).to_owned())
-                        .collect::<Vec<_>>()
-                        .as_slice(),
-                    bad
-                )
-            );
+            let problems: Vec<_> = problems
+                .iter()
+                .map(|problem| format!("{} {}", problem.field, problem.reason))
+                .collect();
+            assert_eq!(ranges, good);
+            assert_eq!(problems, bad);
         }
     }
 }

@@ -170,6 +170,7 @@ impl Cable {
             Sysctl::net(&["ipv6", "conf", name, "disable_ipv6"]).ensure("0")?;
             Sysctl::net(&["ipv6", "conf", name, "accept_ra"]).ensure("0")?;
             Sysctl::net(&["ipv6", "conf", name, "forwarding"]).ensure("1")?;
+            forward_whatever_all_say(name)?;
         }
         let remark = LinkSettings {
             alias: Some(self.remark.clone()),
@@ -275,6 +276,34 @@ pub(crate) fn remove(node: &mut Netlink, hosts: &[LinkName]) -> Result<(), Error
 
 /// The group of links that are about to go: nobody else has links in it ("peng").
 const GOING: u32 = 0x7065_6e67;
+
+/// Gives both ends of a cable this MTU.
+pub(crate) fn set_mtu(
+    node: &mut Netlink,
+    host: LinkIndex,
+    lease: &Lease,
+    mtu: u32,
+) -> Result<(), Error> {
+    let settings = LinkSettings {
+        mtu: Some(mtu),
+        ..LinkSettings::default()
+    };
+    let mut pod = Netlink::open_in(&Namespace::open(lease.netns.as_ref())?)?;
+    let name = LinkName::new(&lease.key.attachment.ifname)?;
+    let inside = pod.link_named(&name)?.index;
+    pod.change(Change::set_link(inside, settings.clone()))?;
+    // The node's last: it is by this one that we know what is still to do.
+    node.change(Change::set_link(host, settings))
+}
+
+/// What a pod sends is forwarded even where IPv6 forwarding is off for the node (Linux 6.17).
+fn forward_whatever_all_say(link: &str) -> Result<(), Error> {
+    let sysctl = Sysctl::net(&["ipv6", "conf", link, "force_forwarding"]);
+    match sysctl.path().exists() {
+        true => sysctl.ensure("1").map(drop),
+        false => Ok(()),
+    }
+}
 
 fn default_routes(netlink: &mut Netlink) -> Result<Vec<IpNet>, Error> {
     let filter = RouteFilter {

@@ -1,5 +1,6 @@
 //! Requests answered: what is reserved, made and removed in which order.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -72,9 +73,40 @@ impl Requests {
         })
     }
 
-    /// What pods get from now on.
+    /// What pods have from now on, those that are there included.
     pub fn set_mtu(&self, mtu: u32) {
         *self.mtu.write().unwrap_or_else(PoisonError::into_inner) = mtu;
+        if let Err(error) = self.level(mtu) {
+            tracing::warn!(
+                "giving pods an MTU of {mtu}: {}",
+                daemon::error_chain(&error)
+            );
+        }
+    }
+
+    /// Gives this MTU to the pods that have another, and were not promised one.
+    fn level(&self, mtu: u32) -> Result<(), Error> {
+        let mut node = Netlink::open_in(&self.node)?;
+        let links: BTreeMap<_, _> = node
+            .links()?
+            .into_iter()
+            .map(|link| (link.name.to_string(), link))
+            .collect();
+        for lease in self.book.leases() {
+            let link = links.get(&lease.key.host_link());
+            let Some(link) = link.filter(|link| link.mtu != mtu) else {
+                continue;
+            };
+            if lease.mtu.is_some() || lease.phase != Phase::Made {
+                continue;
+            }
+            // One that is just going harms nobody else.
+            if let Err(error) = pod::set_mtu(&mut node, link.index, &lease, mtu) {
+                let container = &lease.key.attachment.container;
+                tracing::warn!("container {container}: {}", daemon::error_chain(&error));
+            }
+        }
+        Ok(())
     }
 
     /// Answers a request. Blocks for as long as the kernel and the disk take.
@@ -144,6 +176,7 @@ impl Requests {
             addresses: Vec::new(),
             ports: runtime.port_mappings.clone(),
             mac: runtime.mac.map(|mac| mac.0),
+            mtu: config.mtu,
             bandwidth: runtime.bandwidth,
             pod: target
                 .args

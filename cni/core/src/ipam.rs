@@ -63,6 +63,9 @@ pub struct Lease {
     /// Its hardware address, where it was asked for.
     #[serde(default)]
     pub mac: Option<[u8; 6]>,
+    /// Its largest packet, where the configuration says it; without it, the underlay does.
+    #[serde(default)]
+    pub mtu: Option<u32>,
     /// How fast it may be.
     #[serde(default)]
     pub bandwidth: Bandwidth,

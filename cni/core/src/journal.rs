@@ -193,6 +193,7 @@ mod tests {
                     addresses,
                     ports: Vec::new(),
                     mac: None,
+                    mtu: None,
                     bandwidth: Bandwidth::default(),
                     pod: None,
                     phase: Phase::Making,
@@ -245,7 +246,8 @@ mod tests {
                 let addresses = ledger.choose(&key(number), &[]).unwrap();
                 prop_assert!(addresses.iter().all(|address| seen.insert(*address)));
                 let lease = Lease { key: key(number), netns: String::new(), addresses, ports: Vec::new(),
-                    mac: None, bandwidth: Bandwidth::default(), pod: None, phase: Phase::Made };
+                    mac: None,
+                    mtu: None, bandwidth: Bandwidth::default(), pod: None, phase: Phase::Made };
                 ledger.hold(lease);
             }
             prop_assert!(ledger.choose(&key(99), &[]).is_err());

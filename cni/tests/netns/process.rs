@@ -7,6 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cni_core::talk::{self, Ask, Reply};
+use netlink::{
+    Change, LinkKind, LinkName, LinkSettings, Namespace, Netlink, NewLink, Route, Sysctl,
+};
 use serde_json::{Value, json};
 
 use crate::{Named, Node, addresses, ask, done, skipped};
@@ -39,11 +42,12 @@ impl Agent {
         ];
         // Here and not before: a conflist of an earlier start says nothing about this one's socket.
         drop(std::fs::remove_file(folder.join("run/cni.sock")));
+        let log = std::fs::File::create(folder.join("log")).unwrap();
         let spawn = move || {
             Command::new(env!("CARGO_BIN_EXE_cni-agent"))
                 .args(arguments)
                 .stdout(Stdio::null())
-                .stderr(Stdio::null())
+                .stderr(log)
                 .spawn()
                 .unwrap()
         };
@@ -52,17 +56,25 @@ impl Agent {
             folder: folder.to_owned(),
         };
         let conflist = folder.join("net.d/05-penstock.conflist");
-        let begun = Instant::now();
-        while !(conflist.exists() && UnixStream::connect(agent.socket()).is_ok()) {
-            assert!(begun.elapsed() < Duration::from_secs(20), "it is not ready");
-            assert_eq!(agent.child.try_wait().unwrap(), None, "it has ended");
-            std::thread::yield_now();
-        }
+        let socket = agent.socket();
+        agent.until("ready", || {
+            conflist.exists() && UnixStream::connect(&socket).is_ok()
+        });
         agent
     }
 
     fn socket(&self) -> PathBuf {
         self.folder.join("run/cni.sock")
+    }
+
+    /// Waits until this is so.
+    fn until(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "not {what}");
+            assert_eq!(self.child.try_wait().unwrap(), None, "it has ended");
+            std::thread::yield_now();
+        }
     }
 
     fn ask(&self, ask: &Ask) -> Reply {
@@ -122,4 +134,75 @@ fn a_killed_agent_takes_up_where_it_was() {
     );
     assert_eq!(node.cables().len(), 2, "the deletion was heard of");
     assert!(std::fs::read_dir(tombstones).unwrap().next().is_none());
+}
+
+fn mtu(namespace: &Namespace, link: &str) -> u32 {
+    let mut netlink = Netlink::open_in(namespace).unwrap();
+    netlink
+        .link_named(&LinkName::new(link).unwrap())
+        .unwrap()
+        .mtu
+}
+
+#[test]
+fn pods_follow_the_underlay() {
+    if skipped() {
+        return;
+    }
+    let node = Node::new();
+    let mut netlink = Netlink::open_in(&node.namespace).unwrap();
+    let up0 = NewLink::new(LinkName::new("up0").unwrap(), LinkKind::Bridge);
+    let up = LinkSettings {
+        up: Some(true),
+        mtu: Some(1500),
+        ..LinkSettings::default()
+    };
+    let up0 = netlink.add_link(up0.with(up)).unwrap().index;
+    let way_out = Route::on_link("0.0.0.0/0".parse().unwrap(), up0);
+    netlink.change(Change::add(way_out)).unwrap();
+    for (family, link) in [("ipv4", "up0"), ("ipv6", "all")] {
+        let close = || Sysctl::net(&[family, "conf", link, "forwarding"]).write("0");
+        node.namespace.enter(close).unwrap().unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut agent = Agent::start(&node, folder.path());
+    let log = folder.path().join("log");
+    for sysctl in [
+        "net.ipv4.conf.up0.forwarding",
+        "net.ipv6.conf.all.forwarding",
+    ] {
+        agent.until("told that forwarding is off", || {
+            let log = std::fs::read_to_string(&log).unwrap();
+            let mut lines = log.lines();
+            lines.any(|line| line.contains("ForwardingOff") && line.contains(sysctl))
+        });
+    }
+
+    let pods = [Named::new(), Named::new()];
+    let add = |number: usize, config| {
+        let name = format!("c{number}");
+        done(agent.ask(&ask("ADD", &name, &pods[number].path(), &config))).unwrap()
+    };
+    assert_eq!(add(0, json!({}))["interfaces"][1]["mtu"], 1450);
+    add(1, json!({"mtu": 1300}));
+    for (underlay, pod) in [(1400, 1350), (9000, 8950), (1000, 1280)] {
+        let settings = LinkSettings {
+            mtu: Some(underlay),
+            ..LinkSettings::default()
+        };
+        netlink.change(Change::set_link(up0, settings)).unwrap();
+        let outside = node.cables();
+        agent.until("followed", || {
+            mtu(&pods[0].namespace, "eth0") == pod
+                && outside
+                    .iter()
+                    .any(|cable| mtu(&node.namespace, cable) == pod)
+        });
+        let subnet = folder.path().join("subnet.env");
+        agent.until("told", || {
+            let subnet = std::fs::read_to_string(&subnet).unwrap();
+            subnet.contains(&format!("FLANNEL_MTU={pod}\n"))
+        });
+        assert_eq!(mtu(&pods[1].namespace, "eth0"), 1300, "it was promised");
+    }
 }

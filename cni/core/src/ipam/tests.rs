@@ -21,6 +21,7 @@ fn lease(key: Key, addresses: Vec<IpAddr>) -> Lease {
         addresses,
         ports: Vec::new(),
         mac: None,
+        mtu: None,
         bandwidth: Bandwidth::default(),
         pod: None,
         phase: Phase::Made,
