@@ -13,8 +13,9 @@ use anyhow::Result;
 
 use crate::packages::{self, Tool};
 
-/// What tests run: `kubectl` against the embedded API, `curl` and `h2load` against the proxy.
-const TOOLS: [Tool; 4] = [
+/// What tests run: `kubectl` against the embedded API, `curl` and `h2load` against the proxy,
+/// `nft` to list what we made.
+const TOOLS: [Tool; 5] = [
     Tool {
         program: "curl",
         package: "curl",
@@ -26,6 +27,10 @@ const TOOLS: [Tool; 4] = [
     Tool {
         program: "kubectl",
         package: "kubernetes-client",
+    },
+    Tool {
+        program: "nft",
+        package: "nftables",
     },
     Tool {
         program: "openssl",

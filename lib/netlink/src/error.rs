@@ -109,6 +109,12 @@ impl Error {
         )
     }
 
+    /// It was to be done only if nothing had changed, and something had.
+    pub fn is_stale(&self) -> bool {
+        // `ERESTART` of a transaction; no number of user space's, but it comes through.
+        self.errno() == Some(Errno::from_raw_os_error(85))
+    }
+
     /// The kernel was built without it.
     pub fn is_unsupported(&self) -> bool {
         matches!(

@@ -18,6 +18,7 @@ mod names;
 mod namespace;
 mod neighbour;
 mod netlink;
+pub mod nft;
 mod route;
 mod rule;
 mod socket;

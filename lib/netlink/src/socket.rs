@@ -26,6 +26,7 @@ const LIST_TRIES: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLMSGERR_ATTR_MSG: u16 = 1;
+const NLMSGERR_ATTR_OFFS: u16 = 2;
 
 /// The family of netlink that a socket speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,6 +239,14 @@ impl Socket {
         }
     }
 
+    /// Takes so many sequence numbers, and returns the first.
+    pub(crate) fn reserve(&mut self, count: usize) -> u32 {
+        let first = self.sequence.wrapping_add(1);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.sequence = self.sequence.wrapping_add(count);
+        first
+    }
+
     /// Sends these bytes; they must fit into the send buffer.
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<()> {
         loop {
@@ -306,15 +315,26 @@ pub(crate) fn acknowledgement(frame: &Frame<'_>) -> Option<Answer> {
     if frame.kind != NLMSG_ERROR {
         return None;
     }
+    Some(answer(frame.body, remarks(frame)))
+}
+
+/// Where in the request lies what is amiss, if an acknowledgement says that.
+pub(crate) fn offset(frame: &Frame<'_>) -> Option<u32> {
+    remarks(frame)
+        .get(NLMSGERR_ATTR_OFFS)
+        .and_then(wire::read_u32)
+}
+
+/// What an acknowledgement says in attributes.
+fn remarks<'a>(frame: &Frame<'a>) -> Attributes<'a> {
+    if frame.flags & wire::ACK_ATTRIBUTES == 0 {
+        return Attributes::default();
+    }
     let repeated = match frame.flags & wire::CAPPED {
         0 => frame.body.get(4..).and_then(wire::read_u32).unwrap_or(0),
         _ => 16,
     };
-    let attributes = match frame.flags & wire::ACK_ATTRIBUTES {
-        0 => Attributes::default(),
-        _ => Attributes::after(frame.body, 4 + usize::try_from(repeated).unwrap_or(0)),
-    };
-    Some(answer(frame.body, attributes))
+    Attributes::after(frame.body, 4 + usize::try_from(repeated).unwrap_or(0))
 }
 
 fn answer(body: &[u8], attributes: Attributes<'_>) -> Answer {

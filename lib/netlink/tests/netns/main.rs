@@ -6,6 +6,7 @@
 mod links;
 mod lists;
 mod namespaces;
+mod nft;
 mod notices;
 mod routes;
 mod vxlan;

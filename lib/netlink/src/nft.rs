@@ -1,0 +1,397 @@
+//! nftables: transactions of tables, chains, rules, sets and elements, and lists of all of them.
+//!
+//! ```text
+//!  Transaction ─▶ begin, messages, end in one send ─▶ done, or nothing done and each fault named
+//!  contents    ─▶ generation, lists, generation    ─▶ of one moment, else asked again
+//! ```
+//!
+//! Nothing is read back before it is changed. Measured on two cores, unoptimised: 50 000 elements go
+//! into a map in 0.2 s, and one more into the full map takes 26 µs, of which most is the kernel's.
+
+mod comment;
+mod element;
+mod expression;
+mod rule;
+mod set;
+mod table;
+mod transaction;
+mod value;
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::net::sockopt;
+
+pub use element::{Data, Element, Key};
+pub use expression::{
+    Comparison, Count, Ct, CtState, CtStatus, Direction, Expression, FibKey, FibResult, Found,
+    Header, Limit, LimitOf, Meta, NatFamily, NatKind, PortChoice, Register, Reject,
+};
+pub use rule::{Field, ListedRule, Rule};
+pub use set::{Mapped, Set};
+pub use table::{Base, Chain, ChainKind, Family, Hook, Table};
+pub use transaction::Transaction;
+pub use value::{Mark, Port, Protocol, Type, Value, Verdict};
+
+use crate::error::Error;
+use crate::namespace::Namespace;
+use crate::netlink::Failure;
+use crate::socket::{self, Answer, MSG_DONTWAIT, Socket};
+use crate::wire::{self, Attributes, Frame, Message};
+use element::Entry;
+use table::{attributes, request};
+
+const NFT_MSG_GETTABLE: u16 = 1;
+const NFT_MSG_GETCHAIN: u16 = 4;
+const NFT_MSG_GETRULE: u16 = 7;
+const NFT_MSG_GETSET: u16 = 10;
+const NFT_MSG_GETSETELEM: u16 = 13;
+const NFT_MSG_GETGEN: u16 = 16;
+const NFT_MSG_GETOBJ: u16 = 19;
+const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+const NFTA_GEN_ID: u16 = 1;
+const NFTA_OBJ_NAME: u16 = 2;
+const NFTA_OBJ_TYPE: u16 = 3;
+const NFTA_OBJ_DATA: u16 = 4;
+const OBJECT_COUNTER: u32 = 1;
+const NFNL_MSG_BATCH_BEGIN: u16 = 16;
+const NFNL_MSG_BATCH_END: u16 = 17;
+const NFNL_BATCH_GENID: u16 = 1;
+/// `AF_UNSPEC`, version, and `NFNL_SUBSYS_NFTABLES` in network order.
+const OF_NFTABLES: [u8; 4] = [0, 0, 0, 10];
+
+/// How often the contents of a table are listed that change meanwhile.
+const TRIES: usize = 16;
+/// What the kernel takes beside the bytes of a message (`netlink_sendmsg`), with room to spare.
+const SEND_OVERHEAD: usize = 4 << 10;
+
+/// A connection to a kernel's nftables, in one namespace.
+#[derive(Debug)]
+pub struct Nft {
+    socket: Socket,
+    send_buffer: usize,
+}
+
+/// A set or map with its elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filled {
+    /// What it is.
+    pub set: Set,
+    /// What it holds.
+    pub elements: Vec<Element>,
+}
+
+/// All that a table held at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Of the rule set, for [`Transaction::only_at`].
+    pub generation: u32,
+    /// Its chains.
+    pub chains: Vec<Chain>,
+    /// Their rules, each chain's in order.
+    pub rules: Vec<ListedRule>,
+    /// Its sets and maps.
+    pub sets: Vec<Filled>,
+    /// Its counters.
+    pub counters: Vec<(Arc<str>, Count)>,
+}
+
+impl Nft {
+    /// To this thread's namespace.
+    pub fn open() -> Result<Self, Error> {
+        let socket = Socket::open(socket::Protocol::Netfilter)?;
+        Ok(Self {
+            socket,
+            send_buffer: 0,
+        })
+    }
+
+    /// To another one.
+    pub fn open_in(namespace: &Namespace) -> Result<Self, Error> {
+        namespace.enter(Self::open)?
+    }
+
+    /// Makes all these changes, or none and says what the first fault is.
+    pub fn commit(&mut self, transaction: Transaction) -> Result<(), Error> {
+        match self.try_commit(transaction).into_iter().next() {
+            Some(failure) => Err(failure.error),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes all these changes and returns nothing, or makes none and returns every fault that the
+    /// kernel has found, with the place of its operation.
+    #[must_use]
+    pub fn try_commit(&mut self, mut transaction: Transaction) -> Vec<Failure> {
+        if transaction.is_empty() {
+            return Vec::new();
+        }
+        match self.send(&mut transaction) {
+            Ok(failures) => failures,
+            Err(error) => vec![Failure { index: 0, error }],
+        }
+    }
+
+    fn send(&mut self, transaction: &mut Transaction) -> Result<Vec<Failure>, Error> {
+        let messages = std::mem::take(&mut transaction.messages);
+        let count = messages.len();
+        let mut bytes = Vec::with_capacity(256 * (count + 2));
+        // Each message's operation and where it begins; what is about all has the first one's.
+        let mut starts = Vec::with_capacity(count + 2);
+        let first = self.socket.reserve(count + 2);
+        let mut begin = Message::new(NFNL_MSG_BATCH_BEGIN, 0);
+        begin.fixed(&OF_NFTABLES);
+        if let Some(generation) = transaction.generation {
+            begin.be32(NFNL_BATCH_GENID, generation);
+        }
+        let mut end = Message::new(NFNL_MSG_BATCH_END, 0);
+        end.fixed(&OF_NFTABLES);
+        let all = std::iter::once((0, begin))
+            .chain(messages)
+            .chain([(0, end)]);
+        for (index, (place, message)) in all.enumerate() {
+            // Faults come unasked; that there are none is what the last one says.
+            let flags = if index == count { wire::ACK } else { 0 };
+            let sequence = first.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX));
+            let Some(message) = message.finish(sequence, flags) else {
+                let doing = transaction.describe(place, None);
+                return Err(Error::TooLarge { doing });
+            };
+            starts.push((place, bytes.len()));
+            bytes.extend(message);
+        }
+        let failed = |source| Error::Socket {
+            doing: "changing nftables".into(),
+            source,
+        };
+        self.grow(bytes.len()).map_err(failed)?;
+        self.socket
+            .send(&bytes)
+            .map_err(|source| match Errno::from_io_error(&source) {
+                Some(Errno::MSGSIZE) => Error::TooLarge {
+                    doing: "changing nftables".into(),
+                },
+                _ => failed(source),
+            })?;
+        let sent = Sent {
+            bytes,
+            starts,
+            first,
+        };
+        self.hear(transaction, &sent)
+    }
+
+    /// Gathers faults until the last message has its answer or there are none left.
+    fn hear(&mut self, transaction: &Transaction, sent: &Sent) -> Result<Vec<Failure>, Error> {
+        let mut failures: Vec<Failure> = Vec::new();
+        let last = sent.starts.len().saturating_sub(2);
+        let mut done = false;
+        while !done {
+            if let Err(source) = self.socket.receive(MSG_DONTWAIT) {
+                match Errno::from_io_error(&source) {
+                    // Too many faults for the queue; those that it holds are enough.
+                    Some(Errno::NOBUFS) => continue,
+                    Some(Errno::AGAIN) => break,
+                    _ => {
+                        let doing = "changing nftables".into();
+                        return Err(Error::Socket { doing, source });
+                    }
+                }
+            }
+            for frame in self.socket.received() {
+                let index = usize::try_from(frame.sequence.wrapping_sub(sent.first)).ok();
+                let Some((index, answer)) = index
+                    .filter(|index| *index < sent.starts.len())
+                    .zip(socket::acknowledgement(&frame))
+                else {
+                    continue;
+                };
+                match answer {
+                    Answer::Refused(refusal) => {
+                        let pointed = socket::offset(&frame);
+                        let (place, pointed) = sent.locate(index, pointed);
+                        let doing = transaction.describe(place, pointed);
+                        let error = Error::Refused { doing, refusal };
+                        failures.push(Failure {
+                            index: place,
+                            error,
+                        });
+                    }
+                    _ => done |= index == last,
+                }
+            }
+        }
+        if failures.is_empty() && !done {
+            let doing = transaction.describe(0, None);
+            return Err(Error::Unanswered { doing });
+        }
+        Ok(failures)
+    }
+
+    /// A transaction is one message to the socket, and may be of megabytes.
+    fn grow(&mut self, length: usize) -> std::io::Result<()> {
+        let wanted = length + SEND_OVERHEAD;
+        if wanted <= self.send_buffer {
+            return Ok(());
+        }
+        let fd = self.socket.as_fd();
+        sockopt::set_socket_send_buffer_size_force(fd, wanted)
+            .or_else(|_| sockopt::set_socket_send_buffer_size(fd, wanted))?;
+        self.send_buffer = wanted;
+        Ok(())
+    }
+
+    /// All tables.
+    pub fn tables(&mut self) -> Result<Vec<Table>, Error> {
+        let message = request(NFT_MSG_GETTABLE, 0, 0);
+        let doing = || "listing tables".into();
+        let tables = self
+            .socket
+            .list(&message, &doing, |f| Some(Table::read(f)))?;
+        Ok(tables.into_iter().flatten().collect())
+    }
+
+    /// The chains of a table; none where there is no table.
+    pub fn chains(&mut self, table: &Table) -> Result<Vec<Chain>, Error> {
+        self.list(NFT_MSG_GETCHAIN, "chains", table, Chain::read)
+    }
+
+    /// The rules of a table, each chain's in order.
+    pub fn rules(&mut self, table: &Table) -> Result<Vec<ListedRule>, Error> {
+        self.list(NFT_MSG_GETRULE, "rules", table, ListedRule::read)
+    }
+
+    /// The sets and maps of a table that have a name of their own.
+    pub fn sets(&mut self, table: &Table) -> Result<Vec<Set>, Error> {
+        let read = |frame: &Frame<'_>| Some((!Set::is_anonymous(frame)).then(|| Set::read(frame)));
+        let sets = self.list(NFT_MSG_GETSET, "sets", table, read)?;
+        Ok(sets.into_iter().flatten().flatten().collect())
+    }
+
+    /// The elements of a set or map.
+    pub fn elements(&mut self, table: &Table, set: &Set) -> Result<Vec<Element>, Error> {
+        let mut message = table.within(NFT_MSG_GETSETELEM, 0);
+        set::write_name(&mut message, &set.name);
+        let doing = || format!("listing elements of {} {table} {}", set.noun(), set.name).into();
+        let lists = self.socket.list(&message, &doing, |frame| {
+            let list = attributes(frame).inside(NFTA_SET_ELEM_LIST_ELEMENTS);
+            list.map(|(_, element)| Entry::read(Attributes::new(element)))
+                .collect::<Option<Vec<_>>>()
+        })?;
+        Ok(Entry::join(set, lists.into_iter().flatten().collect()))
+    }
+
+    /// The counters of a table.
+    pub fn counters(&mut self, table: &Table) -> Result<Vec<(Arc<str>, Count)>, Error> {
+        let counters = self.list(NFT_MSG_GETOBJ, "counters", table, |frame| {
+            Some(read_counter(frame))
+        })?;
+        Ok(counters.into_iter().flatten().collect())
+    }
+
+    /// The number of the rule set; it changes with every transaction in this namespace.
+    pub fn generation(&mut self) -> Result<u32, Error> {
+        let doing = || "asking for the generation of nftables".into();
+        let message = request(NFT_MSG_GETGEN, 0, 0);
+        let read = |frame: &Frame<'_>| wire::read_be32(attributes(frame).get(NFTA_GEN_ID)?);
+        let found = self.socket.query(message, &doing, read)?;
+        found.ok_or_else(|| Error::Malformed { doing: doing() })
+    }
+
+    /// All that a table holds, of one moment. `None` where there is no such table.
+    pub fn contents(&mut self, table: &Table) -> Result<Option<Contents>, Error> {
+        for _ in 0..TRIES {
+            let generation = self.generation()?;
+            if !self.tables()?.contains(table) {
+                return Ok(None);
+            }
+            let contents = match self.contents_at(table, generation) {
+                Ok(contents) => contents,
+                // It went while it was listed.
+                Err(error) if error.is_not_there() => continue,
+                Err(error) => return Err(error),
+            };
+            if self.generation()? == generation {
+                return Ok(Some(contents));
+            }
+        }
+        Err(Error::Torn {
+            doing: format!("listing table {table}").into(),
+            tries: TRIES,
+        })
+    }
+
+    fn contents_at(&mut self, table: &Table, generation: u32) -> Result<Contents, Error> {
+        let mut sets = Vec::new();
+        for set in self.sets(table)? {
+            let elements = self.elements(table, &set)?;
+            sets.push(Filled { set, elements });
+        }
+        Ok(Contents {
+            generation,
+            chains: self.chains(table)?,
+            rules: self.rules(table)?,
+            sets,
+            counters: self.counters(table)?,
+        })
+    }
+
+    fn list<T>(
+        &mut self,
+        kind: u16,
+        what: &'static str,
+        table: &Table,
+        read: impl Fn(&Frame<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
+        let doing = || format!("listing {what} of table {table}").into();
+        // Chains are listed of all tables; where a list can be narrowed down, an unknown table is empty.
+        let message = table.within(kind, 0);
+        let found = self
+            .socket
+            .list(&message, &doing, |frame| match table.owns(frame) {
+                true => read(frame).map(Some),
+                false => Some(None),
+            });
+        match found {
+            Err(error) if error.is_not_there() => Ok(Vec::new()),
+            found => Ok(found?.into_iter().flatten().collect()),
+        }
+    }
+}
+
+/// A transaction as it went out.
+struct Sent {
+    bytes: Vec<u8>,
+    /// Each message's operation and where it begins.
+    starts: Vec<(usize, usize)>,
+    first: u32,
+}
+
+impl Sent {
+    /// The operation of a message, and the attribute at this offset in the message.
+    fn locate(&self, index: usize, offset: Option<u32>) -> (usize, Option<&[u8]>) {
+        let Some((place, start)) = self.starts.get(index) else {
+            return (0, None);
+        };
+        let pointed = offset.and_then(|offset| {
+            let at = start + usize::try_from(offset).ok()?;
+            self.bytes.get(at..)
+        });
+        (*place, pointed)
+    }
+}
+
+fn read_counter(frame: &Frame<'_>) -> Option<(Arc<str>, Count)> {
+    let attributes = attributes(frame);
+    let kind = attributes.get(NFTA_OBJ_TYPE).and_then(wire::read_be32);
+    if kind != Some(OBJECT_COUNTER) {
+        return None;
+    }
+    let data = attributes.inside(NFTA_OBJ_DATA);
+    let count = Count {
+        bytes: wire::read_be64(data.get(1)?)?,
+        packets: wire::read_be64(data.get(2)?)?,
+    };
+    Some((table::name(attributes, NFTA_OBJ_NAME)?, count))
+}
