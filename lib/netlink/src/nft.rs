@@ -5,12 +5,54 @@
 //!  contents    ─▶ generation, lists, generation    ─▶ of one moment, else asked again
 //! ```
 //!
+//! A table is made once and patched from then on: [`Nft::contents`] says what is there, in the words
+//! that it would be made with (`as_made` leaves out what was counted), and a [`Transaction`] holds the
+//! difference. [`Nft::generation`] is a cheap way to see whether somebody else has changed something.
+//!
+//! ```no_run
+//! use std::net::Ipv4Addr;
+//!
+//! use netlink::nft::{
+//!     Chain, ChainKind, Element, Family, Field, Hook, NatFamily, NatKind, Nft, Port, Protocol, Rule,
+//!     Set, Table, Transaction, Type,
+//! };
+//!
+//! # fn main() -> Result<(), netlink::Error> {
+//! let table = Table::new(Family::Inet, "example");
+//! let ports = Set::map("ports", &[Type::Protocol, Type::Port], &[Type::Ipv4, Type::Port]);
+//! // inet example in: fib daddr type local dnat ip to meta l4proto . th dport map @ports
+//! let rule = Rule::new()
+//!     .ipv4()
+//!     .to_this_host()
+//!     .mapped_by(&[Field::Protocol, Field::DestinationPort], "ports")
+//!     .nat_as_mapped(NatKind::Destination, NatFamily::Ip, true);
+//! let pod = (Ipv4Addr::new(10, 1, 0, 7), Port(80));
+//! let web = Element::mapping((Protocol::TCP, Port(8080)), pod);
+//!
+//! let mut nft = Nft::open()?;
+//! let mut transaction = Transaction::new(&table);
+//! transaction
+//!     .add_table()
+//!     .add_set(&ports)
+//!     .add_chain(&Chain::base("in", ChainKind::Nat, Hook::Prerouting, -100))
+//!     .add_rule("in", &rule)
+//!     .create_elements(&ports, [&web]);
+//! nft.commit(transaction)?;
+//!
+//! let mut transaction = Transaction::new(&table);
+//! transaction.delete_elements(&ports, [&web]);
+//! nft.commit(transaction)
+//! # }
+//! ```
+//!
 //! Nothing is read back before it is changed. Measured on two cores, unoptimised: 50 000 elements go
 //! into a map in 0.2 s, and one more into the full map takes 26 µs, of which most is the kernel's.
 
 mod comment;
+mod counter;
 mod element;
 mod expression;
+mod field;
 mod rule;
 mod set;
 mod table;
@@ -28,7 +70,8 @@ pub use expression::{
     Comparison, Count, Ct, CtState, CtStatus, Direction, Expression, FibKey, FibResult, Found,
     Header, Limit, LimitOf, Meta, NatFamily, NatKind, PortChoice, Register, Reject,
 };
-pub use rule::{Field, ListedRule, Rule};
+pub use field::Field;
+pub use rule::{ListedRule, Rule};
 pub use set::{Mapped, Set};
 pub use table::{Base, Chain, ChainKind, Family, Hook, Table};
 pub use transaction::Transaction;
@@ -51,10 +94,6 @@ const NFT_MSG_GETGEN: u16 = 16;
 const NFT_MSG_GETOBJ: u16 = 19;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_GEN_ID: u16 = 1;
-const NFTA_OBJ_NAME: u16 = 2;
-const NFTA_OBJ_TYPE: u16 = 3;
-const NFTA_OBJ_DATA: u16 = 4;
-const OBJECT_COUNTER: u32 = 1;
 const NFNL_MSG_BATCH_BEGIN: u16 = 16;
 const NFNL_MSG_BATCH_END: u16 = 17;
 const NFNL_BATCH_GENID: u16 = 1;
@@ -285,7 +324,7 @@ impl Nft {
     /// The counters of a table.
     pub fn counters(&mut self, table: &Table) -> Result<Vec<(Arc<str>, Count)>, Error> {
         let counters = self.list(NFT_MSG_GETOBJ, "counters", table, |frame| {
-            Some(read_counter(frame))
+            Some(counter::read(frame))
         })?;
         Ok(counters.into_iter().flatten().collect())
     }
@@ -380,18 +419,4 @@ impl Sent {
         });
         (*place, pointed)
     }
-}
-
-fn read_counter(frame: &Frame<'_>) -> Option<(Arc<str>, Count)> {
-    let attributes = attributes(frame);
-    let kind = attributes.get(NFTA_OBJ_TYPE).and_then(wire::read_be32);
-    if kind != Some(OBJECT_COUNTER) {
-        return None;
-    }
-    let data = attributes.inside(NFTA_OBJ_DATA);
-    let count = Count {
-        bytes: wire::read_be64(data.get(1)?)?,
-        packets: wire::read_be64(data.get(2)?)?,
-    };
-    Some((table::name(attributes, NFTA_OBJ_NAME)?, count))
 }

@@ -9,6 +9,7 @@ use crate::wire::{self, Attributes, Frame};
 const IFLA_CARRIER: u16 = 33;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFF_LOOPBACK: u32 = 8;
+const IFF_RUNNING: u32 = 0x40;
 
 /// A link as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Link {
     pub up: bool,
     /// Whether something is at the other end.
     pub carrier: bool,
+    /// Whether packets pass: a moment after there is a carrier, and what is sent before is lost.
+    pub running: bool,
     /// Whether it is the loopback.
     pub loopback: bool,
     /// How large a packet may be.
@@ -73,6 +76,7 @@ impl Link {
             kind: read_kind(attributes.inside(IFLA_LINKINFO)),
             up: flags & IFF_UP != 0,
             carrier: attributes.get(IFLA_CARRIER).and_then(wire::read_u8) == Some(1),
+            running: flags & IFF_RUNNING != 0,
             loopback: flags & IFF_LOOPBACK != 0,
             mtu: wide(IFLA_MTU).unwrap_or(0),
             mac: attributes.get(IFLA_ADDRESS).and_then(Mac::read),

@@ -99,6 +99,17 @@ impl Element {
         }
     }
 
+    /// What it was made as: a listed element without what it has counted and how long it still
+    /// stays, to compare.
+    #[must_use]
+    pub fn as_made(self) -> Self {
+        Self {
+            expires: None,
+            count: None,
+            ..self
+        }
+    }
+
     /// One entry of a list, two where the set keeps the ends of ranges apart.
     pub(super) fn write(&self, set: &Set, message: &mut Message) {
         let (first, last) = match &self.key {

@@ -3,6 +3,8 @@
 mod encode;
 mod read;
 
+pub(super) use encode::OBJECT_COUNTER;
+
 use super::value::{Value, Verdict};
 
 /// Where a rule keeps four bytes at a time; there are sixteen, and longer values take the next ones too.
@@ -237,7 +239,7 @@ pub struct Limit {
     pub rate: u64,
     /// In how many seconds.
     pub seconds: u64,
-    /// How much at once.
+    /// How much at once. The kernel makes 5 packets of 0, and lists them.
     pub burst: u32,
     /// Of what.
     pub of: LimitOf,
@@ -339,6 +341,13 @@ pub enum Expression {
         not: bool,
         /// What to do with what a map leads to.
         found: Found,
+    },
+    /// Loads a random number.
+    Random {
+        /// How many there are; 0 is the first.
+        below: u32,
+        /// Where to.
+        into: Register,
     },
     /// Loads a value.
     Load {

@@ -3,11 +3,12 @@
 use super::comment;
 use super::expression::{
     Comparison, Count, Ct, CtState, CtStatus, Direction, Expression, FibKey, FibResult, Found,
-    Header, Limit, Meta, NatFamily, NatKind, PortChoice, Register, Reject,
+    Limit, Meta, NatFamily, NatKind, PortChoice, Register, Reject,
 };
+use super::field::Field;
 use super::set::NFTA_LIST_ELEM;
 use super::table::{NFTA_RULE_CHAIN, attributes, name};
-use super::value::{Value, Verdict};
+use super::value::{Mark, Port, Value, Verdict};
 use crate::wire::{self, Attributes, Frame, Message};
 
 const NFTA_RULE_HANDLE: u16 = 3;
@@ -19,89 +20,6 @@ const IPV4: u8 = 2;
 const IPV6: u8 = 10;
 /// `RTN_LOCAL`.
 const LOCAL: u32 = 2;
-
-/// A value that a rule loads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
-    /// IPv4 source.
-    Source4,
-    /// IPv4 destination.
-    Destination4,
-    /// IPv6 source.
-    Source6,
-    /// IPv6 destination.
-    Destination6,
-    /// The protocol above IP.
-    Protocol,
-    /// Source port.
-    SourcePort,
-    /// Destination port.
-    DestinationPort,
-    /// Mark of the packet.
-    Mark,
-    /// Name of the link that the packet came in by.
-    IncomingName,
-    /// Name of the link that the packet leaves by.
-    OutgoingName,
-    /// Mark of the connection.
-    CtMark,
-    /// Destination port that the connection was begun with, before it was rewritten.
-    OriginalDestinationPort,
-    /// IPv4 destination that the connection was begun with.
-    OriginalDestination4,
-    /// IPv6 destination that the connection was begun with.
-    OriginalDestination6,
-}
-
-impl Field {
-    /// The expression that loads it.
-    pub fn load(self, into: Register) -> Expression {
-        let payload = |header, offset, length| Expression::Payload {
-            header,
-            offset,
-            length,
-            into,
-        };
-        let meta = |key| Expression::Meta { key, into };
-        let original = |key| Expression::Ct {
-            key,
-            direction: Some(Direction::Original),
-            into,
-        };
-        match self {
-            Self::Source4 => payload(Header::Network, 12, 4),
-            Self::Destination4 => payload(Header::Network, 16, 4),
-            Self::Source6 => payload(Header::Network, 8, 16),
-            Self::Destination6 => payload(Header::Network, 24, 16),
-            Self::SourcePort => payload(Header::Transport, 0, 2),
-            Self::DestinationPort => payload(Header::Transport, 2, 2),
-            Self::Protocol => meta(Meta::Protocol),
-            Self::Mark => meta(Meta::Mark),
-            Self::IncomingName => meta(Meta::IncomingName),
-            Self::OutgoingName => meta(Meta::OutgoingName),
-            Self::OriginalDestinationPort => original(Ct::DestinationPort),
-            Self::OriginalDestination4 => original(Ct::Destination4),
-            Self::OriginalDestination6 => original(Ct::Destination6),
-            Self::CtMark => Expression::Ct {
-                key: Ct::Mark,
-                direction: None,
-                into,
-            },
-        }
-    }
-
-    /// How many registers it takes.
-    fn registers(self) -> u8 {
-        match self {
-            Self::Source6
-            | Self::Destination6
-            | Self::OriginalDestination6
-            | Self::IncomingName
-            | Self::OutgoingName => 4,
-            _ => 1,
-        }
-    }
-}
 
 /// A rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,6 +60,17 @@ impl Rule {
     #[must_use]
     pub fn then(mut self, expression: Expression) -> Self {
         self.expressions.push(expression);
+        self
+    }
+
+    /// What it was made as: a listed rule without what it has counted since, to compare.
+    #[must_use]
+    pub fn as_made(mut self) -> Self {
+        for expression in &mut self.expressions {
+            if let Expression::Counter(count) = expression {
+                *count = Count::default();
+            }
+        }
         self
     }
 
@@ -221,8 +150,8 @@ impl Rule {
     }
 
     fn any_of(self, bits: u32) -> Self {
-        self.mask(Value::from_bytes(&bits.to_ne_bytes()))
-            .compare(Comparison::NotEqual, Value::from_bytes(&[0; 4]))
+        self.mask(Mark(bits).into())
+            .compare(Comparison::NotEqual, Mark(0).into())
     }
 
     /// Where the field is between these, both included.
@@ -355,7 +284,7 @@ impl Rule {
         let load = |value, into| Expression::Load { value, into };
         let mut rule = self.then(load(address.into(), R));
         if let Some(port) = port {
-            rule = rule.then(load(super::value::Port(port).into(), next));
+            rule = rule.then(load(Port(port).into(), next));
         }
         rule.nat_as_mapped(kind, family, port.is_some())
     }
@@ -363,10 +292,44 @@ impl Rule {
     /// Sets the packet's mark.
     #[must_use]
     pub fn set_mark(self, mark: u32) -> Self {
-        let value = super::value::Mark(mark).into();
+        let value = Mark(mark).into();
         let (key, from) = (Meta::Mark, R);
         self.then(Expression::Load { value, into: R })
             .then(Expression::SetMeta { key, from })
+    }
+
+    /// Sets these bits of the packet's mark and leaves the others.
+    #[must_use]
+    pub fn add_mark_bits(self, bits: u32) -> Self {
+        let (key, from) = (Meta::Mark, R);
+        self.with_raised(Field::Mark, bits)
+            .then(Expression::SetMeta { key, from })
+    }
+
+    /// Sets the connection's mark.
+    #[must_use]
+    pub fn set_ct_mark(self, mark: u32) -> Self {
+        let value = Mark(mark).into();
+        let (key, from) = (Ct::Mark, R);
+        self.then(Expression::Load { value, into: R })
+            .then(Expression::SetCt { key, from })
+    }
+
+    /// Sets these bits of the connection's mark and leaves the others.
+    #[must_use]
+    pub fn add_ct_mark_bits(self, bits: u32) -> Self {
+        let (key, from) = (Ct::Mark, R);
+        self.with_raised(Field::CtMark, bits)
+            .then(Expression::SetCt { key, from })
+    }
+
+    fn with_raised(self, field: Field, bits: u32) -> Self {
+        self.then(field.load(R)).then(Expression::Bitwise {
+            from: R,
+            into: R,
+            mask: Mark(!bits).into(),
+            xor: Mark(bits).into(),
+        })
     }
 
     /// Rewrites the source to that of the link that the packet leaves by.
@@ -385,6 +348,13 @@ impl Rule {
     #[must_use]
     pub fn count_in(self, counter: &str) -> Self {
         self.then(Expression::NamedCounter(counter.into()))
+    }
+
+    /// One packet in `of`, by chance.
+    #[must_use]
+    pub fn one_in(self, of: u32) -> Self {
+        self.then(Expression::Random { below: of, into: R })
+            .compare(Comparison::Equal, Value::from_bytes(&[0; 4]))
     }
 
     /// No more than so much.

@@ -62,7 +62,8 @@ pub struct Set {
     pub key: Vec<Type>,
     /// What a key leads to.
     pub mapped: Mapped,
-    /// Keys may be ranges. One field makes a tree, several make what the kernel calls pipapo.
+    /// Keys may be ranges, which must not overlap. One field makes a tree, several make what the kernel
+    /// calls pipapo.
     pub intervals: bool,
     /// Elements may go by themselves.
     pub timeouts: bool,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::counter;
 use super::element::{Element, Entry};
-use super::expression::Count;
 use super::rule::{self, Rule};
 use super::set::{self, Set};
 use super::table::{self, Chain, Table};
@@ -23,10 +23,6 @@ const NFT_MSG_DELSETELEM: u16 = 14;
 const NFT_MSG_NEWOBJ: u16 = 18;
 const NFT_MSG_DELOBJ: u16 = 20;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
-const NFTA_OBJ_NAME: u16 = 2;
-const NFTA_OBJ_TYPE: u16 = 3;
-const NFTA_OBJ_DATA: u16 = 4;
-const OBJECT_COUNTER: u32 = 1;
 
 /// A list of elements is one attribute, whose length has 16 bits; one element takes under 1 KiB.
 const ELEMENTS_UNTIL: usize = 60 << 10;
@@ -200,7 +196,8 @@ impl Transaction {
         self.push("flushing set", Some(name), message)
     }
 
-    /// Adds elements; those that are there are left, unless a map leads them elsewhere.
+    /// Adds elements; those that are there are left; one that a map leads elsewhere is a fault,
+    /// so delete it before.
     pub fn add_elements<'a>(
         &mut self,
         set: &Set,
@@ -277,17 +274,14 @@ impl Transaction {
     /// Makes a counter with a name, unless it is there.
     pub fn add_counter(&mut self, name: &str) -> &mut Self {
         let mut message = self.table.within(NFT_MSG_NEWOBJ, CREATE);
-        message.text(NFTA_OBJ_NAME, name);
-        message.be32(NFTA_OBJ_TYPE, OBJECT_COUNTER);
-        message.nest(NFTA_OBJ_DATA, |message| Count::default().write(message));
+        counter::write(&mut message, name);
         self.push("adding counter", Some(name), message)
     }
 
     /// Removes a counter. No rule may count in it then.
     pub fn delete_counter(&mut self, name: &str) -> &mut Self {
         let mut message = self.table.within(NFT_MSG_DELOBJ, 0);
-        message.text(NFTA_OBJ_NAME, name);
-        message.be32(NFTA_OBJ_TYPE, OBJECT_COUNTER);
+        counter::write_name(&mut message, name);
         self.push("deleting counter", Some(name), message)
     }
 

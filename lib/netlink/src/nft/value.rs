@@ -129,6 +129,11 @@ impl Value {
         Self(bytes.into())
     }
 
+    /// Names of links that begin so; to compare a name with, not for sets.
+    pub fn name_prefix(prefix: &str) -> Self {
+        Self::from_bytes(prefix.as_bytes())
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0

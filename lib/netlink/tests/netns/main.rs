@@ -12,10 +12,11 @@ mod routes;
 mod vxlan;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use netlink::{
-    Address, Change, Error, Link, LinkKind, LinkName, LinkSettings, Namespace, Netlink, NewLink,
-    Peer,
+    Address, Change, Error, Link, LinkKind, LinkName, LinkSettings, Monitor, Namespace, Netlink,
+    NewLink, Peer, Topic,
 };
 
 /// Says why a test does not run here, if so.
@@ -73,6 +74,16 @@ fn cable(a: &Namespace, b: &Namespace, addresses: [&str; 2]) {
         let address = Address::new(end, net(address));
         let changes = [Change::set_link(end, up()), Change::add(address)];
         netlink.apply_all(&changes).unwrap();
+    }
+    [a, b].into_iter().for_each(carries);
+}
+
+/// Waits until the kernel has noticed the other end: packets before that are lost.
+fn carries(namespace: &Namespace) {
+    let mut monitor = Monitor::open_in(namespace, &[Topic::Links], 64 << 10).unwrap();
+    let mut netlink = Netlink::open_in(namespace).unwrap();
+    while !netlink.link_named(&name("e0")).unwrap().running {
+        monitor.next_within(Duration::from_secs(5)).unwrap();
     }
 }
 

@@ -115,6 +115,9 @@ fn nft_lists_sets_and_maps_as_they_were_meant() {
         "type inet_proto . inet_service\n\t\tflags interval",
         "tcp . 80",
         "udp . 1000-2000",
+        "fd00::/112 . tcp . 1-65535",
+        "fd01::7 . tcp . 53",
+        "fd00::1 . tcp . 80 : fd00::7 . 8080",
         "type ipv6_addr : verdict",
         "fd00::1 : goto way",
         "* : drop",
@@ -138,6 +141,7 @@ fn nft_lists_rules_as_they_were_meant() {
         .add_chain(&Chain::new("way"))
         .add_counter("drops")
         .add_set(&Set::new("pods", &[Type::Ipv4]))
+        .add_set(&Set::new("peers6", &[Type::Ipv6, Type::Protocol, Type::Port]).of_intervals())
         .add_set(&Set::verdicts("ways", &[Type::Protocol, Type::Port]))
         .add_chain(&Chain::base("forward", ChainKind::Filter, Hook::Forward, 0).dropping())
         .add_set(&hosts())
@@ -395,6 +399,7 @@ fn packets_meet_the_verdict_of_a_set_and_are_counted() {
     let banned = Set::new("banned", &[Type::Ipv4, Type::Port]).of_intervals();
     let fields = [Field::Source4, Field::DestinationPort];
     let rule = Rule::new().ipv4().one_of(&fields, "banned");
+    let rule = rule.count().count_in("drops").drop();
     let end = |port| Value::from((v4("10.9.0.1"), Port(port)));
     let ban = Element::new(Key::Range(end(1), end(u16::MAX)));
     let mut transaction = Transaction::new(&table());
@@ -404,7 +409,7 @@ fn packets_meet_the_verdict_of_a_set_and_are_counted() {
         .add_set(&banned)
         .add_elements(&banned, [&ban])
         .add_chain(&Chain::base("in", ChainKind::Filter, Hook::Input, 0))
-        .add_rule("in", &rule.count_in("drops").drop());
+        .add_rule("in", &rule);
     nft.commit(transaction).unwrap();
 
     let sender = client
@@ -414,6 +419,9 @@ fn packets_meet_the_verdict_of_a_set_and_are_counted() {
     sender.send_to(b"lost", to).unwrap();
     let counters = nft.counters(&table()).unwrap();
     assert_eq!((&*counters[0].0, counters[0].1.packets), ("drops", 1));
+    let [listed] = nft.rules(&table()).unwrap().try_into().unwrap();
+    assert_ne!(listed.rule, rule);
+    assert_eq!(listed.rule.as_made(), rule);
 
     let mut transaction = Transaction::new(&table());
     transaction.delete_elements(&banned, [&ban]);

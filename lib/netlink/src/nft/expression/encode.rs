@@ -9,6 +9,7 @@ pub(super) const NFTA_EXPR_DATA: u16 = 2;
 const VERDICT: u32 = 0;
 /// `NFT_OBJECT_COUNTER`.
 pub(in crate::nft) const OBJECT_COUNTER: u32 = 1;
+const NFT_NG_RANDOM: u32 = 1;
 const RANDOM: u32 = 1 << 2;
 const FULLY_RANDOM: u32 = 1 << 4;
 
@@ -72,6 +73,7 @@ impl Expression {
             Self::Ct { .. } | Self::SetCt { .. } => "ct",
             Self::Lookup { .. } => "lookup",
             Self::Load { .. } | Self::Verdict(_) => "immediate",
+            Self::Random { .. } => "numgen",
             Self::Nat { .. } => "nat",
             Self::Masquerade(_) => "masq",
             Self::Fib { .. } => "fib",
@@ -114,6 +116,10 @@ impl Expression {
             Self::Verdict(verdict) => {
                 message.be32(1, VERDICT);
                 message.nest(2, |message| verdict.write(message));
+            }
+            Self::Random { below, into } => {
+                message.be32(1, into.number()).be32(2, *below);
+                message.be32(3, NFT_NG_RANDOM);
             }
             Self::Counter(count) => count.write(message),
             Self::NamedCounter(name) => {

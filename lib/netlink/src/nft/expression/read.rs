@@ -78,6 +78,13 @@ fn read(name: &str, data: Data<'_>) -> Option<Expression> {
             }),
             None => Verdict::read(data.0.inside(2)).map(Expression::Verdict),
         },
+        // One with an offset is of somebody else.
+        "numgen" if data.number(3) == Some(1) && data.number(4).unwrap_or(0) == 0 => {
+            Some(Expression::Random {
+                into: data.register(1)?,
+                below: data.number(2)?,
+            })
+        }
         "notrack" => Some(Expression::NoTrack),
         _ => read_action(name, data),
     }

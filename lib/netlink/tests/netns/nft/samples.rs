@@ -21,6 +21,15 @@ pub(super) fn elements() -> Vec<(Set, Element)> {
     let ports = Set::new("ports", &[Type::Protocol, Type::Port]).of_intervals();
     let ways = Set::verdicts("ways", &[Type::Ipv6]);
     let marks = Set::map("marks", &[Type::LinkName], &[Type::Mark]);
+    let peers = Set::new("peers6", &[Type::Ipv6, Type::Protocol, Type::Port]).of_intervals();
+    let end = |address, port| Value::from((ip(address), Protocol::TCP, Port(port)));
+    let whole = Key::Range(end("fd00::", 1), end("fd00::ffff", 65_535));
+    let to = Set::map(
+        "to6",
+        &[Type::Ipv6, Type::Protocol, Type::Port],
+        &[Type::Ipv6, Type::Port],
+    );
+    let sent = Element::mapping(end("fd00::1", 80), (ip("fd00::7"), Port(8080)));
     let seen = Set {
         timeouts: true,
         size: Some(100),
@@ -55,6 +64,9 @@ pub(super) fn elements() -> Vec<(Set, Element)> {
             Element::deciding(ip("fd00::1"), Verdict::Goto("way".into())),
         ),
         (ways, Element::deciding(Key::Any, Verdict::Drop)),
+        (peers.clone(), Element::new(whole)),
+        (peers, Element::new(end("fd01::7", 53))),
+        (to, sent),
         (marks, Element::mapping(&name("eth0"), Mark(0x4000))),
         (
             seen,
@@ -164,6 +176,27 @@ fn more_rules() -> Vec<(Rule, &'static str)> {
         (
             Rule::new().count_in("drops").goto("way"),
             "counter name \"drops\" goto way",
+        ),
+        (
+            Rule::new()
+                .when(Field::IncomingName, Value::name_prefix("pen"))
+                .add_mark_bits(0x4000),
+            "iifname \"pen*\" meta mark set meta mark | 0x00004000",
+        ),
+        (
+            Rule::new().set_ct_mark(9).add_ct_mark_bits(0x10),
+            "ct mark set 0x00000009 ct mark set ct mark | 0x00000010",
+        ),
+        (Rule::new().one_in(10).drop(), "numgen random mod 10 0 drop"),
+        (
+            Rule::new()
+                .ipv6()
+                .one_of(
+                    &[Field::Source6, Field::Protocol, Field::DestinationPort],
+                    "peers6",
+                )
+                .accept(),
+            "ip6 saddr . meta l4proto . th dport @peers6 accept",
         ),
     ]
 }
