@@ -11,6 +11,7 @@
 
 mod address;
 mod change;
+pub mod conntrack;
 mod error;
 mod link;
 mod monitor;

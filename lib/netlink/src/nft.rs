@@ -285,27 +285,36 @@ impl Nft {
     pub fn tables(&mut self) -> Result<Vec<Table>, Error> {
         let message = request(NFT_MSG_GETTABLE, 0, 0);
         let doing = || "listing tables".into();
-        let tables = self
-            .socket
-            .list(&message, &doing, |f| Some(Table::read(f)))?;
-        Ok(tables.into_iter().flatten().collect())
+        // One of a family that is unknown here is none of ours.
+        self.socket
+            .list_some(&message, &doing, |frame| Some(Table::read(frame)))
     }
 
     /// The chains of a table; none where there is no table.
     pub fn chains(&mut self, table: &Table) -> Result<Vec<Chain>, Error> {
-        self.list(NFT_MSG_GETCHAIN, "chains", table, Chain::read)
+        self.list(NFT_MSG_GETCHAIN, "chains", table, |frame| {
+            Chain::read(frame).map(Some)
+        })
     }
 
     /// The rules of a table, each chain's in order.
     pub fn rules(&mut self, table: &Table) -> Result<Vec<ListedRule>, Error> {
-        self.list(NFT_MSG_GETRULE, "rules", table, ListedRule::read)
+        self.list(NFT_MSG_GETRULE, "rules", table, |frame| {
+            ListedRule::read(frame).map(Some)
+        })
     }
 
     /// The sets and maps of a table that have a name of their own.
     pub fn sets(&mut self, table: &Table) -> Result<Vec<Set>, Error> {
-        let read = |frame: &Frame<'_>| Some((!Set::is_anonymous(frame)).then(|| Set::read(frame)));
-        let sets = self.list(NFT_MSG_GETSET, "sets", table, read)?;
-        Ok(sets.into_iter().flatten().flatten().collect())
+        self.list(
+            NFT_MSG_GETSET,
+            "sets",
+            table,
+            |frame| match Set::is_anonymous(frame) {
+                true => Some(None),
+                false => Set::read(frame).map(Some),
+            },
+        )
     }
 
     /// The elements of a set or map.
@@ -323,10 +332,8 @@ impl Nft {
 
     /// The counters of a table.
     pub fn counters(&mut self, table: &Table) -> Result<Vec<(Arc<str>, Count)>, Error> {
-        let counters = self.list(NFT_MSG_GETOBJ, "counters", table, |frame| {
-            Some(counter::read(frame))
-        })?;
-        Ok(counters.into_iter().flatten().collect())
+        let read = |frame: &Frame<'_>| Some(counter::read(frame));
+        self.list(NFT_MSG_GETOBJ, "counters", table, read)
     }
 
     /// The number of the rule set; it changes with every transaction in this namespace.
@@ -381,20 +388,18 @@ impl Nft {
         kind: u16,
         what: &'static str,
         table: &Table,
-        read: impl Fn(&Frame<'_>) -> Option<T>,
+        read: impl Fn(&Frame<'_>) -> Option<Option<T>>,
     ) -> Result<Vec<T>, Error> {
         let doing = || format!("listing {what} of table {table}").into();
         // Chains are listed of all tables; where a list can be narrowed down, an unknown table is empty.
         let message = table.within(kind, 0);
-        let found = self
-            .socket
-            .list(&message, &doing, |frame| match table.owns(frame) {
-                true => read(frame).map(Some),
-                false => Some(None),
-            });
-        match found {
+        let read = |frame: &Frame<'_>| match table.owns(frame) {
+            true => read(frame),
+            false => Some(None),
+        };
+        match self.socket.list_some(&message, &doing, read) {
             Err(error) if error.is_not_there() => Ok(Vec::new()),
-            found => Ok(found?.into_iter().flatten().collect()),
+            found => found,
         }
     }
 }

@@ -176,12 +176,22 @@ impl Socket {
         doing: &dyn Fn() -> Box<str>,
         read: impl Fn(&Frame<'_>) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
+        self.list_some(message, doing, |frame| read(frame).map(Some))
+    }
+
+    /// The same of what `read` takes: it returns `Some(None)` for what is not asked for.
+    pub(crate) fn list_some<T>(
+        &mut self,
+        message: &Message,
+        doing: &dyn Fn() -> Box<str>,
+        read: impl Fn(&Frame<'_>) -> Option<Option<T>>,
+    ) -> Result<Vec<T>, Error> {
         for _ in 0..LIST_TRIES {
             let mut found = Vec::new();
             let whole = self.exchange(message.clone(), wire::DUMP, doing, &mut |frame| {
                 let item = read(frame);
                 let readable = item.is_some();
-                found.extend(item);
+                found.extend(item.flatten());
                 readable
             })?;
             if whole {

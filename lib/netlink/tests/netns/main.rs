@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "a test says why it was skipped")]
 
+mod conntrack;
 mod links;
 mod lists;
 mod namespaces;
