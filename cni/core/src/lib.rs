@@ -3,6 +3,7 @@
 
 pub mod ipam;
 pub mod journal;
+pub mod mesh;
 pub mod policy;
 pub mod spec;
 pub mod talk;
