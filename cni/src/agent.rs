@@ -19,6 +19,7 @@ use crate::book::Book;
 use crate::collect::CollectError;
 use crate::files;
 use crate::metrics::Metrics;
+use crate::nat::Outside;
 use crate::node::{self, Network};
 use crate::requests::Requests;
 use crate::server;
@@ -112,6 +113,12 @@ pub async fn run(process: Process, args: RunArgs) -> Result<(), RunError> {
     let name = context.args.node_name.clone();
     let tasks = process.tasks();
     let (changed, below) = watch::channel(());
+    if context.args.cluster_cidr.is_empty() {
+        tasks.spawn("nodes", node::follow_all(cluster.clone(), sender.clone()));
+    } else {
+        let given = Some(context.args.cluster_cidr.clone());
+        sender.send_modify(|network| network.cluster = given);
+    }
     tasks.spawn("node", node::follow(cluster, name, sender));
     let news = blocking(&context, move |_| Ok(underlay::follow(&changed)?));
     tasks.spawn("underlay", news);
@@ -129,7 +136,8 @@ fn open_book(args: &AgentArgs) -> Result<Book, RunError> {
     Book::open(&args.state_dir, boot.trim()).map_err(journal)
 }
 
-/// Nobody is served before the node has a range: until then the plugin says "try again".
+/// Nobody is served before the node has a range, and is known to have which neighbours: until then the
+/// plugin says "try again".
 async fn serve_pods(
     process: Process,
     mut context: Context,
@@ -149,11 +157,16 @@ async fn serve_pods(
             },
             _ = tick.tick() => blocking(&context, keep_tidy).await?,
         }
-        let ranges = context.network.borrow_and_update().ranges.clone();
-        if ranges.is_empty() {
+        let network = context.network.borrow_and_update().clone();
+        let Some(cluster) = network.cluster.filter(|_| !network.ranges.is_empty()) else {
             continue;
-        }
-        blocking(&context, move |context| set_up(context, &ranges)).await?;
+        };
+        let outside = Outside {
+            cluster: [&cluster[..], &network.ranges].concat(),
+            local: network.ranges,
+            masquerade: context.args.masquerade,
+        };
+        blocking(&context, move |context| set_up(context, outside)).await?;
         if !serving {
             serving = true;
             serve(&process, &context)?;
@@ -176,26 +189,42 @@ fn serve(process: &Process, context: &Context) -> Result<(), RunError> {
 }
 
 /// What pods have from now on, and word of it to tools that want to know.
-fn set_up(context: &Context, ranges: &[ipnet::IpNet]) -> Result<(), RunError> {
+fn set_up(context: &Context, outside: Outside) -> Result<(), RunError> {
+    let ranges = &outside.local.clone();
     let underlay = Underlay::look(ranges)?;
     let mtu = context.args.mtu.unwrap_or(underlay.mtu);
-    let closed = underlay.closed.iter().map(|sysctl| Problem {
-        object: node::reference(&context.args.node_name),
-        field: sysctl.clone(),
-        reason: "ForwardingOff",
-        message: "is 0: packets from elsewhere do not reach the pods of this node; set it to 1"
-            .into(),
-        severity: Severity::Error,
-    });
-    let problems = context.cluster.problems();
-    problems.report("forwarding", closed.collect());
+    let mut problems: Vec<_> = underlay
+        .closed
+        .into_iter()
+        .map(|sysctl| (sysctl, "ForwardingOff", CLOSED.to_owned()))
+        .collect();
     context.book.set_ranges(ranges);
     context.requests.set_mtu(mtu);
+    if let Err(error) = context.requests.set_outside(outside) {
+        let message = format!("pods reach no others: {}", daemon::error_chain(&error));
+        problems.push(("nftables".to_owned(), "NoTranslation", message));
+    }
+    let problems = problems
+        .into_iter()
+        .map(|(field, reason, message)| Problem {
+            object: node::reference(&context.args.node_name),
+            field,
+            reason,
+            message,
+            severity: Severity::Error,
+        });
+    let report = context.cluster.problems();
+    report.report("node", problems.collect());
     files::write_subnet(&context.args, ranges, mtu).map_err(RunError::Files)
 }
 
+const CLOSED: &str = "is 0: packets from elsewhere do not reach the pods of this node; set it to 1";
+
 fn keep_tidy(context: &Context) -> Result<(), RunError> {
     log(context.requests.collect(&context.args.socket));
+    if let Err(error) = context.requests.keep_ports() {
+        tracing::warn!("keeping host ports: {}", daemon::error_chain(&error));
+    }
     let leases = i64::try_from(context.book.leases().len()).unwrap_or(i64::MAX);
     context.metrics.leases.set(leases);
     Ok(())

@@ -44,10 +44,11 @@ pub(crate) fn write_subnet(args: &AgentArgs, ranges: &[IpNet], mtu: u32) -> io::
     if args.subnet_file == Path::new("-") {
         return Ok(());
     }
-    write(&args.subnet_file, &subnet(args.cluster_cidr, ranges, mtu))
+    let text = subnet(&args.cluster_cidr, ranges, mtu, args.masquerade);
+    write(&args.subnet_file, &text)
 }
 
-fn subnet(cluster: Option<IpNet>, ranges: &[IpNet], mtu: u32) -> String {
+fn subnet(cluster: &[IpNet], ranges: &[IpNet], mtu: u32, masquerade: bool) -> String {
     let mut text = String::new();
     for range in ranges {
         let (prefix, first) = match range {
@@ -55,8 +56,8 @@ fn subnet(cluster: Option<IpNet>, ranges: &[IpNet], mtu: u32) -> String {
             IpNet::V6(range) => ("IPV6_", range.hosts().nth(1).map(Into::into)),
         };
         let first: std::net::IpAddr = first.unwrap_or_else(|| range.addr());
-        let all = cluster.filter(|all| all.addr().is_ipv4() == first.is_ipv4());
-        let all = all.unwrap_or(*range);
+        let mut all = cluster.iter();
+        let all = all.find(|all| all.contains(range)).unwrap_or(range);
         let _ = writeln!(text, "FLANNEL_{prefix}NETWORK={all}");
         let _ = writeln!(
             text,
@@ -64,7 +65,7 @@ fn subnet(cluster: Option<IpNet>, ranges: &[IpNet], mtu: u32) -> String {
             range.prefix_len()
         );
     }
-    let _ = writeln!(text, "FLANNEL_MTU={mtu}\nFLANNEL_IPMASQ=true");
+    let _ = writeln!(text, "FLANNEL_MTU={mtu}\nFLANNEL_IPMASQ={masquerade}");
     text
 }
 
@@ -108,6 +109,7 @@ mod tests {
         let want = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\n\
                     FLANNEL_IPV6_NETWORK=fd00:1::/64\nFLANNEL_IPV6_SUBNET=fd00:1::1/64\n\
                     FLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
-        assert_eq!(subnet("10.244.0.0/16".parse().ok(), &ranges, 1450), want);
+        let cluster = ["10.244.0.0/16".parse().unwrap()];
+        assert_eq!(subnet(&cluster, &ranges, 1450, true), want);
     }
 }

@@ -13,8 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use cni_core::ipam::{Key, Lease};
 use ipnet::IpNet;
 use netlink::{
-    Address, Change, Error, LinkIndex, LinkKind, LinkName, LinkSettings, Mac, Namespace, Neighbour,
-    Netlink, NewLink, Peer, Route, RouteFilter, Sysctl,
+    Address, Change, Error, LOCAL_TABLE, LinkIndex, LinkKind, LinkName, LinkSettings, Mac,
+    Namespace, Neighbour, Netlink, NewLink, Peer, Route, RouteFilter, RouteKind, Sysctl, Verb,
 };
 
 /// A step of ADD or DEL, in order. Those of ADD are undone by those of DEL.
@@ -28,6 +28,8 @@ pub enum Step {
     Inside,
     /// The node's end has its routes.
     Outside,
+    /// The node's ports lead to the pod.
+    Opened,
     /// The lease is complete.
     Completed,
     /// The lease is going.
@@ -40,11 +42,12 @@ pub enum Step {
 
 impl Step {
     /// Those of ADD.
-    pub const ADD: [Self; 5] = [
+    pub const ADD: [Self; 6] = [
         Self::Reserved,
         Self::Cabled,
         Self::Inside,
         Self::Outside,
+        Self::Opened,
         Self::Completed,
     ];
     /// Those of DEL, of which the first comes before the answer.
@@ -79,6 +82,8 @@ pub(crate) struct Cable {
     addresses: Vec<IpAddr>,
     mtu: u32,
     remark: String,
+    /// Whether packets of the node's localhost come here.
+    of_localhost: bool,
 }
 
 impl Cable {
@@ -96,6 +101,7 @@ impl Cable {
             namespace,
             addresses: lease.addresses.clone(),
             mtu,
+            of_localhost: !lease.ports.is_empty(),
             // `IFALIASZ`
             remark: remark.chars().filter(char::is_ascii).take(250).collect(),
         })
@@ -166,6 +172,9 @@ impl Cable {
         Sysctl::net(&["ipv4", "conf", name, "forwarding"]).ensure("1")?;
         // A pod sends from its own addresses only.
         Sysctl::net(&["ipv4", "conf", name, "rp_filter"]).ensure("1")?;
+        if self.of_localhost {
+            Sysctl::net(&["ipv4", "conf", name, "route_localnet"]).ensure("1")?;
+        }
         if self.addresses.iter().any(IpAddr::is_ipv6) {
             Sysctl::net(&["ipv6", "conf", name, "disable_ipv6"]).ensure("0")?;
             Sysctl::net(&["ipv6", "conf", name, "accept_ra"]).ensure("0")?;
@@ -181,6 +190,10 @@ impl Cable {
             let neighbour = Neighbour::permanent(dev, *address, self.pod_mac);
             changes.push(Change::replace(neighbour));
             changes.push(Change::replace(Route::on_link((*address).into(), dev)));
+            if self.of_localhost && address.is_ipv6() {
+                let way = Box::new(way_to_localhost(dev));
+                changes.push(Change::Route(Verb::Append, way));
+            }
         }
         node.apply_all(&changes)
     }
@@ -294,6 +307,18 @@ pub(crate) fn set_mtu(
     pod.change(Change::set_link(inside, settings.clone()))?;
     // The node's last: it is by this one that we know what is still to do.
     node.change(Change::set_link(host, settings))
+}
+
+/// What `route_localnet` is for IPv4: the kernel takes answers to `::1` by links that have a route to it
+/// only (`rt6_need_strict`). Packets that name it on the wire are dropped before.
+fn way_to_localhost(dev: LinkIndex) -> Route {
+    Route {
+        kind: RouteKind::Local,
+        table: LOCAL_TABLE,
+        // The loopback's own comes first.
+        metric: 4096,
+        ..Route::on_link(IpAddr::from(Ipv6Addr::LOCALHOST).into(), dev)
+    }
 }
 
 /// What a pod sends is forwarded even where IPv6 forwarding is off for the node (Linux 6.17).

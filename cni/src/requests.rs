@@ -6,16 +6,16 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use cni_core::host_ports::host_ports;
 use cni_core::ipam::{AllocationError, Key, Lease, Phase};
-use cni_core::spec::{
-    Attachment, Bandwidth, Code, Command, Config, PortMapping, Refusal, Request, Target,
-};
+use cni_core::spec::{Attachment, Bandwidth, Code, Command, Config, Refusal, Request, Target};
 use cni_core::talk::{Ask, Reply, TALK};
 use netlink::{Error, LinkName, Namespace, Netlink};
 use serde_json::Value;
 
 use crate::book::{Book, BookError};
 use crate::collect::{self, CollectError};
+use crate::nat::{self, Nat, Outside};
 use crate::pod::{self, Cable, Step};
 use crate::removal::Remover;
 use crate::reply::{self, of_book, of_kernel};
@@ -30,6 +30,7 @@ pub struct Requests {
     /// A pod's largest packet.
     // A lock and not a channel: it guards one number, written when the underlay changes.
     mtu: RwLock<u32>,
+    nat: Nat,
     watcher: Arc<Watcher>,
     remover: Remover,
 }
@@ -66,6 +67,7 @@ impl Requests {
         };
         Ok(Self {
             book,
+            nat: Nat::new(node.clone()),
             node,
             mtu: RwLock::new(1450),
             watcher,
@@ -82,6 +84,27 @@ impl Requests {
                 daemon::error_chain(&error)
             );
         }
+    }
+
+    /// How pods are seen from now on, by whom.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_outside(&self, outside: Outside) -> Result<(), Error> {
+        let mut change = self.nat.begin()?;
+        change.set_outside(outside);
+        self.sync_ports(&mut change)
+    }
+
+    /// Has the node's ports lead where the book says.
+    pub(crate) fn keep_ports(&self) -> Result<(), Error> {
+        self.sync_ports(&mut self.nat.begin()?)
+    }
+
+    fn sync_ports(&self, change: &mut nat::Change<'_>) -> Result<(), Error> {
+        let leases = self.book.leases();
+        let ports: Vec<_> = leases.iter().flat_map(Lease::host_ports).collect();
+        change.sync(&ports).map(drop)
     }
 
     /// Gives this MTU to the pods that have another, and were not promised one.
@@ -169,7 +192,7 @@ impl Requests {
             return Err(Refusal::new(Code::InterfaceExists, message));
         }
         let runtime = &config.runtime;
-        refuse_unserved(&runtime.port_mappings, runtime.bandwidth)?;
+        refuse_unserved(runtime.bandwidth)?;
         let wanted = Lease {
             key,
             netns: target.netns.clone(),
@@ -225,9 +248,40 @@ impl Requests {
         let outside = self.node.enter(outside).and_then(|done| done);
         outside.map_err(of_kernel)?;
         self.made(Step::Outside)?;
+        self.open_ports(lease)?;
+        self.made(Step::Opened)?;
         self.book.complete(&lease.key).map_err(of_book)?;
         self.made(Step::Completed)?;
         Ok(cable)
+    }
+
+    fn open_ports(&self, lease: &Lease) -> Result<(), Refusal> {
+        let ports = host_ports(&lease.ports, &lease.addresses)
+            .map_err(|missing| Refusal::new(Code::Config, missing.to_string()))?;
+        if ports.is_empty() {
+            return Ok(());
+        }
+        let mut change = self.nat.begin().map_err(of_kernel)?;
+        match change.open(&ports) {
+            // Somebody meddled with the table; the book knows what is right, these ports included.
+            Err(error) if error.is_not_there() || error.is_already_there() => {
+                self.sync_ports(&mut change)
+            }
+            done => done,
+        }
+        .map_err(of_kernel)
+    }
+
+    /// The node's ports lead elsewhere before anybody can have them.
+    fn go(&self, key: &Key) -> Result<bool, Refusal> {
+        let lease = self.book.lease(key);
+        let ports = lease.map(|lease| lease.host_ports()).unwrap_or_default();
+        if ports.is_empty() {
+            return self.book.go(key).map_err(of_book);
+        }
+        let mut change = self.nat.begin().map_err(of_kernel)?;
+        change.close(&ports).map_err(of_kernel)?;
+        self.book.go(key).map_err(of_book)
     }
 
     fn made(&self, step: Step) -> Result<(), Refusal> {
@@ -240,7 +294,7 @@ impl Requests {
     /// Whatever there is of an attachment goes, soon and surely. Its lease goes last, so that nobody gets an
     /// address that still leads to another's pod.
     pub(crate) fn remove(&self, key: &Key) -> Result<(), Refusal> {
-        if self.book.go(key).map_err(of_book)? {
+        if self.go(key)? {
             self.made(Step::Going)?;
             self.remover.push(key.clone());
             return Ok(());
@@ -381,15 +435,11 @@ fn open_namespace(target: &Target) -> Result<Namespace, Refusal> {
     })
 }
 
-/// A port that leads nowhere, or a limit that limits nothing, must not look like success.
-fn refuse_unserved(ports: &[PortMapping], bandwidth: Bandwidth) -> Result<(), Refusal> {
-    let what = match ports.first() {
-        Some(port) => format!("portMappings with the value {port:?}"),
-        None if bandwidth != Bandwidth::default() => {
-            format!("bandwidth with the value {bandwidth:?}")
-        }
-        None => return Ok(()),
-    };
-    let message = format!("{what} is not supported");
+/// A limit that limits nothing must not look like success.
+fn refuse_unserved(bandwidth: Bandwidth) -> Result<(), Refusal> {
+    if bandwidth == Bandwidth::default() {
+        return Ok(());
+    }
+    let message = format!("bandwidth with the value {bandwidth:?} is not supported");
     Err(Refusal::new(Code::UnsupportedField, message))
 }

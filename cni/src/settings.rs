@@ -63,9 +63,13 @@ pub struct AgentArgs {
     #[arg(long, value_name = "PATH", default_value = "/run/flannel/subnet.env")]
     pub subnet_file: PathBuf,
 
-    /// The range of all pods of the cluster, for the subnet file; the node's own if not given
-    #[arg(long, value_name = "CIDR")]
-    pub cluster_cidr: Option<ipnet::IpNet>,
+    /// The ranges of all pods of the cluster; those of all Nodes if not given
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub cluster_cidr: Vec<ipnet::IpNet>,
+
+    /// Whether pods reach what is outside the cluster by their node's address
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub masquerade: bool,
 
     /// Largest packet of a pod; without it, what the default route's link leaves for an overlay
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(68..=65535))]

@@ -12,7 +12,8 @@ use std::time::Duration;
 use cni::{Book, Requests, Step};
 use cni_core::spec::Code;
 use netlink::Namespace;
-use serde_json::json;
+use netlink::nft::{Family, Nft, Table};
+use serde_json::{Value, json};
 
 use crate::{Named, Node, addresses, ask, code, done, ranges, skipped};
 
@@ -88,6 +89,20 @@ impl Talk {
     }
 }
 
+fn with_a_port() -> Value {
+    json!({"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80}]}})
+}
+
+/// How many of the node's ports lead anywhere.
+fn host_ports(node: &Node) -> usize {
+    let mut nft = Nft::open_in(&node.namespace).unwrap();
+    let table = Table::new(Family::Inet, "penstock-nat");
+    let contents = nft.contents(&table).unwrap().unwrap();
+    let mut sets = contents.sets.iter();
+    let ports = sets.find(|filled| &*filled.set.name == "ports4").unwrap();
+    ports.elements.len()
+}
+
 /// The agent's own code in a process of its own, which kills itself after a step.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Doomed {
@@ -114,7 +129,7 @@ impl Doomed {
             true
         };
         let agent = Requests::watched(book, node, kill).unwrap();
-        agent.answer(&ask(&self.command, "c1", &self.pod, &json!({})));
+        agent.answer(&ask(&self.command, "c1", &self.pod, &with_a_port()));
         agent.settle();
     }
 }
@@ -173,7 +188,7 @@ fn a_kill_after_any_step_neither_leaks_nor_doubles() {
         let (pod, next) = (Named::new(), Named::new());
         if command == "DEL" {
             let (_, agent) = node.agent();
-            done(agent.answer(&ask("ADD", "c1", &pod.path(), &json!({}))));
+            done(agent.answer(&ask("ADD", "c1", &pod.path(), &with_a_port())));
         }
         die(&node, &pod, command, step);
 
@@ -183,12 +198,13 @@ fn a_kill_after_any_step_neither_leaks_nor_doubles() {
         let kept = usize::from(step == Step::Completed);
         assert_eq!(book.leases().len(), 2 + kept, "{step:?}");
         assert_eq!(node.cables().len(), 2 + kept, "{step:?}");
+        assert_eq!(host_ports(&node), kept, "{step:?}");
         talks.iter_mut().for_each(Talk::goes_on);
         let previous = json!({"prevResult": living});
         done(agent.answer(&ask("CHECK", "living0", &pods[0].path(), &previous)));
         // The runtime tries again, and has what it wants.
         done(agent.answer(&ask("DEL", "c1", &pod.path(), &json!({}))));
-        done(agent.answer(&ask("ADD", "c1", &pod.path(), &json!({}))));
+        done(agent.answer(&ask("ADD", "c1", &pod.path(), &with_a_port())));
         done(agent.answer(&ask("ADD", "c2", &next.path(), &json!({}))));
         let mut given: Vec<_> = book
             .leases()

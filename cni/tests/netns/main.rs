@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a test says why it was skipped")]
 
 mod crashes;
+mod nat;
 mod pods;
 mod process;
 
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cni::{Book, Requests, Step};
+use cni::{Book, Outside, Requests, Step};
 use cni_core::spec::{Code, Environment, Refusal};
 use cni_core::talk::{Ask, Reply, TALK};
 use netlink::{Change, LinkName, LinkSettings, Namespace, Netlink};
@@ -100,6 +101,14 @@ impl Node {
         let node = self.namespace.clone();
         let requests = Requests::watched(Arc::clone(&book), node, watcher).unwrap();
         requests.set_mtu(1450);
+        let outside = Outside {
+            local: ranges().to_vec(),
+            cluster: ["10.77.0.0/16", "fd77::/16"]
+                .map(|net| net.parse().unwrap())
+                .to_vec(),
+            masquerade: true,
+        };
+        requests.set_outside(outside).unwrap();
         (book, requests)
     }
 
