@@ -110,21 +110,23 @@ impl Client {
         })
     }
 
-    /// A request has begun.
-    pub(crate) fn begin(&self) {
-        self.in_flight
-            .store(self.in_flight.load(Relaxed) + 1, Relaxed);
+    /// A request has begun; returns whether it is the only one.
+    pub(crate) fn begin(&self) -> bool {
+        let others = self.in_flight.load(Relaxed);
+        self.in_flight.store(others + 1, Relaxed);
         self.requests
             .store(self.requests.load(Relaxed) + 1, Relaxed);
+        others == 0
     }
 
-    /// A request has ended, its response sent or given up.
-    pub(crate) fn end(&self, now: Instant) {
-        self.in_flight
-            .store(self.in_flight.load(Relaxed) - 1, Relaxed);
+    /// A request has ended, its response sent or given up; returns whether it was the only one.
+    pub(crate) fn end(&self, now: Instant) -> bool {
+        let others = self.in_flight.load(Relaxed) - 1;
+        self.in_flight.store(others, Relaxed);
         let age = now.saturating_duration_since(self.opened).as_nanos();
         self.active_at
             .store(u64::try_from(age).unwrap_or(u64::MAX), Relaxed);
+        others == 0
     }
 
     /// How many requests it has sent.

@@ -23,7 +23,7 @@ use tokio::sync::{oneshot, watch};
 use crate::access_log::Writer;
 use crate::limits::Zones;
 use crate::listen::{self, Listeners};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Orphans};
 use crate::passwords::{self, Checks};
 use crate::settings::{ArgumentError, RunArgs};
 use crate::streams::{self, Ports};
@@ -39,6 +39,8 @@ use status::Status;
 const BATCH: usize = 4096;
 /// How often certificates are looked at for having expired.
 const EXPIRY_CHECK: Duration = Duration::from_secs(3600);
+/// How often what was counted for paths that are gone is dropped.
+const TIDY: Duration = Duration::from_secs(60);
 /// How often a port is tried that could not be opened.
 const PORT_RETRY: Duration = Duration::from_secs(1);
 /// How long the control loop may be busy with one batch before `/healthz` says so.
@@ -149,9 +151,12 @@ impl Server {
         } = self;
         let gate = process.ready("routes");
         let provider = tls::provider();
-        let metrics = Metrics::new(listeners.len(), args.constant_labels());
+        let labels = args.constant_labels();
+        let metrics = Metrics::new(listeners.len(), Arc::clone(&labels), args.metrics.layout()?);
         process.registry().register(Box::new(metrics.clone()))?;
         let table = Arc::new(ArcSwap::from_pointee(Table::default()));
+        let orphans = Orphans::new(Arc::clone(&table), labels)?;
+        process.registry().register(Box::new(orphans))?;
         let default_certificate = tls::default_certificate(&provider)?;
         let compiler = Compiler::new(settings, default_certificate);
         let (openers, ports): (Vec<_>, Vec<_>) =
@@ -323,6 +328,7 @@ impl Control {
         let mut unsynced = sources.len();
         let mut heard = select_all(sources).ready_chunks(BATCH);
         let mut expiry = tokio::time::interval(EXPIRY_CHECK);
+        let mut tidy = tokio::time::interval(TIDY);
         let mut again = tokio::time::interval(PORT_RETRY);
         again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut beat = tokio::time::interval(STUCK / 4);
@@ -343,7 +349,11 @@ impl Control {
                 }
                 _ = again.tick(), if self.ports.has_failed() => self.open_ports().await,
                 _ = expiry.tick() => self.report_problems(),
-                () = self.status.changed() => self.status.report(&self.compiler),
+                _ = tidy.tick() => self.publisher.prune(&self.table.load()),
+                () = self.status.changed() => {
+                    self.status.report(&self.compiler);
+                    self.publisher.leads(self.status.is_leader());
+                }
                 _ = beat.tick() => {}
             }
             watchdog.beat();

@@ -188,7 +188,9 @@ async fn route<'h>(
     if let Some(line) = &mut record.line {
         line.host = name.as_ref().into();
     }
-    let Some(route) = table.find(&name, &path) else {
+    let found = table.find(&name, &path);
+    record.routed(found, &name);
+    let Some(route) = found else {
         worker.metrics.unmatched.add(1);
         return Err(if path == "/healthz" {
             Reply::Healthy
@@ -196,7 +198,6 @@ async fn route<'h>(
             Reply::NotFound
         });
     };
-    record.route = Some(Arc::clone(route));
     if route.policy.is_unlogged {
         record.line = None;
     }

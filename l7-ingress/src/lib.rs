@@ -42,6 +42,6 @@ pub use control::{RunError, Server, run};
 pub use explain::explain;
 pub use settings::{
     ArgumentError, CheckArgs, Cli, Command, ExplainArgs, IngressArgs, LoadBalance, LogFormat,
-    ProxyArgs, RunArgs, StatusArgs,
+    MetricsArgs, ProxyArgs, RunArgs, StatusArgs,
 };
 pub use tls::DefaultCertificateError;

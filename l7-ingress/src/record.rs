@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::limits::Open;
-use crate::metrics::Sample;
+use crate::metrics::{Counted, Hosts, Sample};
 use crate::upstream::Peer;
 use crate::worker::Worker;
 
@@ -33,6 +33,8 @@ pub(crate) struct Record {
     pub(crate) method: Method,
     pub(crate) status: u16,
     pub(crate) route: Option<Arc<Route>>,
+    /// The host that the client wrote, where it tells requests apart in metrics.
+    pub(crate) host: Option<Box<str>>,
     /// Whether it went to the route's canary.
     pub(crate) canary: bool,
     pub(crate) attempts: Vec<Attempt>,
@@ -134,8 +136,10 @@ impl Record {
         client: &Arc<Client>,
         (global, head): (&Global, &Parts),
     ) -> Self {
-        client.begin();
         worker.metrics.requests.add(1);
+        if client.begin() {
+            worker.metrics.busy.add(1);
+        }
         let line = Line::new(&global.log, head);
         Self {
             worker: Rc::clone(worker),
@@ -144,6 +148,7 @@ impl Record {
             method: head.method.clone(),
             status: CLIENT_CLOSED,
             route: None,
+            host: None,
             canary: false,
             attempts: Vec::new(),
             request_bytes: Rc::default(),
@@ -155,6 +160,16 @@ impl Record {
             open: None,
             ended: false,
         }
+    }
+
+    /// It is for `host`, and `route`'s, if there is one.
+    pub(crate) fn routed(&mut self, route: Option<&Arc<Route>>, host: &str) {
+        let pattern = route.map_or("", |route| &route.host);
+        let is_exact = !pattern.is_empty() && !pattern.starts_with('*');
+        if !is_exact && self.worker.metrics.hosts() == Hosts::Written {
+            self.host = Some(host.into());
+        }
+        self.route = route.cloned();
     }
 
     /// That many bytes of the response's body are on their way.
@@ -179,12 +194,17 @@ impl Record {
         }
         let now = Instant::now();
         self.open = None;
-        self.client.end(now);
-        if let Some(route) = &self.route {
-            let sample = self.sample(now);
-            let told = (&self.method, self.status, self.canary);
-            self.worker.count(route, told, &sample);
+        if self.client.end(now) {
+            self.worker.metrics.busy.sub(1);
         }
+        let counted = Counted {
+            route: self.route.as_deref(),
+            host: self.host.as_deref(),
+            method: &self.method,
+            status: self.status,
+            canary: self.canary,
+        };
+        self.worker.metrics.count(&counted, &self.sample(now));
         if self.line.is_some() {
             self.worker.log.write(self, now);
         }
@@ -192,12 +212,11 @@ impl Record {
 
     fn sample(&self, now: Instant) -> Sample {
         let last = self.attempts.last();
-        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
         Sample {
-            total: (now - self.started).as_secs_f64(),
-            response: last.map(|attempt| (now - attempt.started).as_secs_f64()),
-            header: seconds(last.and_then(|attempt| attempt.answered)),
-            connect: seconds(last.and_then(|attempt| attempt.connected)),
+            total: now - self.started,
+            response: last.map(|attempt| now - attempt.started),
+            header: last.and_then(|attempt| attempt.answered),
+            connect: last.and_then(|attempt| attempt.connected),
             request_bytes: self.request_bytes.get(),
             response_bytes: self.response_bytes,
         }

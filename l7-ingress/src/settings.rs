@@ -1,5 +1,7 @@
 //! What the command line says, parsed once.
 
+mod metrics;
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -16,6 +18,10 @@ use l7_ingress_core::global::{
 use l7_ingress_core::log_format::LogTemplate;
 use l7_ingress_core::{Balance, DefaultBackend, forwarded};
 use model::ObjectName;
+
+use crate::metrics::ConstantLabels;
+
+pub use metrics::MetricsArgs;
 
 /// Serves Ingress objects over HTTP and HTTPS.
 #[derive(Debug, Parser)]
@@ -55,6 +61,9 @@ pub struct RunArgs {
     /// The status of Ingresses.
     #[command(flatten)]
     pub status: StatusArgs,
+    /// What is counted of requests.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
 }
 
 /// `l7-ingress check`
@@ -400,7 +409,7 @@ const RESERVED: usize = 64;
 
 impl RunArgs {
     /// The labels that ingress-nginx puts on every series.
-    pub(crate) fn constant_labels(&self) -> Vec<(String, String)> {
+    pub(crate) fn constant_labels(&self) -> ConstantLabels {
         let pod = rustix::system::uname()
             .nodename()
             .to_string_lossy()

@@ -9,7 +9,6 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,10 +17,9 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use daemon::Shutdown;
-use foldhash::fast::RandomState;
-use http::{HeaderValue, Method};
+use http::HeaderValue;
+use l7_ingress_core::Table;
 use l7_ingress_core::global::{Global, LogForm};
-use l7_ingress_core::{Route, Table};
 use rustls::ServerConfig;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc};
@@ -33,7 +31,7 @@ use crate::answers::Answers;
 use crate::body::Budget;
 use crate::limits::{ZoneCache, Zones};
 use crate::listen::{self, Listeners};
-use crate::metrics::{Sample, Series, WorkerMetrics};
+use crate::metrics::WorkerMetrics;
 use crate::passwords::Checks;
 use crate::streams::{self, Open};
 use crate::upstream::{Connector, Sites, Upstreams};
@@ -61,10 +59,6 @@ pub(crate) struct Seed {
     pub(crate) ports: mpsc::Receiver<Open>,
 }
 
-/// Series by the route's address: routes of replaced tables are swept out.
-type SeriesCache =
-    HashMap<(*const Route, Method, u16, bool), (Arc<Route>, Arc<Series>), RandomState>;
-
 /// A worker's own state.
 pub(crate) struct Worker {
     pub(crate) upstreams: Upstreams,
@@ -89,7 +83,6 @@ pub(crate) struct Worker {
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     /// That of the last table.
     global: RefCell<Arc<Global>>,
-    series: RefCell<SeriesCache>,
     connections: Cell<usize>,
     draining: Cell<bool>,
     drain: CancellationToken,
@@ -123,7 +116,6 @@ impl Worker {
             answers: Answers::default(),
             buffered: Rc::default(),
             table: RefCell::new(Cache::new(seed.table)),
-            series: RefCell::default(),
             connections: Cell::new(0),
             draining: Cell::new(false),
             drain: CancellationToken::new(),
@@ -161,24 +153,6 @@ impl Worker {
         self.log.flush();
         *self.global.borrow_mut() = Arc::clone(global);
         self.room.notify_waiters();
-    }
-
-    /// Adds a request to its series.
-    pub(crate) fn count(
-        &self,
-        route: &Arc<Route>,
-        (method, status, canary): (&Method, u16, bool),
-        sample: &Sample,
-    ) {
-        let mut cache = self.series.borrow_mut();
-        let key = (Arc::as_ptr(route), method.clone(), status, canary);
-        let (_, series) = cache.entry(key).or_insert_with(|| {
-            let series = self
-                .metrics
-                .series(route, (known_method(method), status, canary));
-            (Arc::clone(route), series)
-        });
-        series.add(sample);
     }
 
     /// Whether connections are to be closed when their requests are answered.
@@ -231,10 +205,6 @@ impl Worker {
         self.answers.sweep(now);
         self.metrics.idle_upstream.set(self.upstreams.idle() as u64);
         self.zones.sweep();
-        // Only this cache still holds a route whose table is gone.
-        self.series
-            .borrow_mut()
-            .retain(|_, (route, _)| Arc::strong_count(route) > 1);
     }
 }
 
@@ -242,14 +212,6 @@ fn http1_only(tls: &ServerConfig) -> Arc<ServerConfig> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(tls)
-}
-
-/// Methods are a label: what clients make up is not.
-fn known_method(method: &Method) -> &str {
-    match method.as_str() {
-        known @ ("GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PATCH") => known,
-        _ => "OTHER",
-    }
 }
 
 /// A connection that counts.

@@ -9,7 +9,10 @@ use rustls::{InconsistentKeys, SignatureAlgorithm};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
+use x509_parser::oid_registry::{OID_SIG_ED25519, OID_X509_SERIALNUMBER};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Error};
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::AttributeTypeAndValue;
 
 use crate::secret::{CERTIFICATE, KEY, SecretData};
 
@@ -42,6 +45,46 @@ impl CertificateError {
     }
 }
 
+/// What names a certificate, and who made it, in the words of ingress-nginx's metrics.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CertificateIdentity {
+    /// Its serial number, decimal.
+    pub serial: Box<str>,
+    /// The serial number in its issuer's name, mostly none, and its own.
+    pub identifier: Box<str>,
+    /// The first organization of its issuer.
+    pub issuer_organization: Box<str>,
+    /// Its issuer's common name.
+    pub issuer_common_name: Box<str>,
+    /// `RSA`, `ECDSA`, `Ed25519`
+    pub key_algorithm: &'static str,
+}
+
+impl CertificateIdentity {
+    fn of(leaf: &X509Certificate<'_>) -> Self {
+        let issuer = leaf.issuer();
+        let text = |value: Option<&AttributeTypeAndValue<'_>>| {
+            let text = value.and_then(|value| value.as_str().ok());
+            text.unwrap_or_default().into()
+        };
+        let numbers = issuer.iter_by_oid(&OID_X509_SERIALNUMBER).next();
+        let numbers: Box<str> = text(numbers);
+        let serial = leaf.tbs_certificate.serial.to_str_radix(10);
+        Self {
+            identifier: format!("{numbers}-{serial}").into(),
+            serial: serial.into(),
+            issuer_organization: text(issuer.iter_organization().next()),
+            issuer_common_name: text(issuer.iter_common_name().next()),
+            key_algorithm: match leaf.public_key().parsed() {
+                Ok(PublicKey::RSA(_)) => "RSA",
+                Ok(PublicKey::EC(_)) => "ECDSA",
+                _ if leaf.public_key().algorithm.algorithm == OID_SIG_ED25519 => "Ed25519",
+                _ => "unknown",
+            },
+        }
+    }
+}
+
 /// A certificate chain with its key, and what selection and metrics need of it.
 #[derive(Debug)]
 pub(crate) struct Certificate {
@@ -50,8 +93,7 @@ pub(crate) struct Certificate {
     pub(crate) algorithm: SignatureAlgorithm,
     /// Seconds since 1970.
     pub(crate) not_after: i64,
-    /// Hexadecimal, as OpenSSL prints it.
-    pub(crate) serial: Box<str>,
+    pub(crate) identity: Arc<CertificateIdentity>,
     /// Whether each certificate was issued by the one after it.
     pub(crate) is_ordered: bool,
     names: Box<[Box<str>]>,
@@ -84,7 +126,7 @@ impl Certificate {
             algorithm: key.key.algorithm(),
             key: Arc::new(key),
             not_after: facts.not_after,
-            serial: facts.serial,
+            identity: Arc::new(facts.identity),
             is_ordered: facts.is_ordered,
             names: facts.names,
         })
@@ -109,7 +151,7 @@ impl Certificate {
 
 struct Facts {
     not_after: i64,
-    serial: Box<str>,
+    identity: CertificateIdentity,
     is_ordered: bool,
     names: Box<[Box<str>]>,
 }
@@ -127,7 +169,7 @@ impl Facts {
         let leaf = parsed.first().ok_or(CertificateError::Empty)?;
         Ok(Self {
             not_after: leaf.validity().not_after.timestamp(),
-            serial: leaf.raw_serial_as_string().into(),
+            identity: CertificateIdentity::of(leaf),
             is_ordered: parsed.windows(2).all(|pair| match pair {
                 [subject, issuer] => subject.issuer().as_raw() == issuer.subject().as_raw(),
                 _ => true,

@@ -47,7 +47,7 @@ use self::secrets::{Lookup, Secrets};
 pub use self::services::EndpointCounts;
 use self::services::Services;
 use self::users::{IngressId, Users};
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, CertificateIdentity};
 use crate::class::{Classes, IngressClass};
 use crate::configmap::{self, ConfigData};
 use crate::secret::SecretData;
@@ -95,8 +95,8 @@ pub struct CertificateInfo {
     pub secret: ObjectName,
     /// When it expires, in seconds since 1970.
     pub not_after: i64,
-    /// Its serial number in hexadecimal.
-    pub serial: Box<str>,
+    /// What names it, and who made it.
+    pub identity: Arc<CertificateIdentity>,
 }
 
 /// What problems came from, so that they go when it changes.
@@ -331,7 +331,7 @@ impl Compiler {
                 host: Arc::clone(host),
                 secret: certificate.secret.clone(),
                 not_after: certificate.not_after,
-                serial: certificate.serial.clone(),
+                identity: Arc::clone(&certificate.identity),
             })
         })
     }

@@ -30,11 +30,13 @@ mod secret;
 mod settings;
 pub mod snippet;
 mod table;
+pub mod tally;
 pub mod upstream;
 mod url;
 
 pub use annotations::{Known, Support, catalogue, size};
 pub use backend_tls::{BackendTls, TlsId};
+pub use certificate::CertificateIdentity;
 pub use class::IngressClass;
 pub use compile::{CertificateInfo, Change, Compiler, EndpointCounts, Outcome, compile};
 pub use configmap::{ConfigData, KnownKey, configmap_key, configmap_keys};

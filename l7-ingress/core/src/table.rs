@@ -18,6 +18,7 @@ use rustls::sign::CertifiedKey;
 use crate::filter::{Moved, Pattern, Policy, Rewrite, Stages};
 use crate::global::Global;
 use crate::snippet::{Rule, Snippet};
+use crate::tally::Tally;
 use crate::upstream::Canary;
 
 pub use backend::{Backend, BackendId, BackendProtocol, Balance, EndpointSet, Manner, Resolution};
@@ -180,6 +181,8 @@ pub struct Route {
     pub policy: Arc<Policy>,
     /// The filters that have something to do here.
     pub stages: Stages,
+    /// What is counted of its requests.
+    pub tally: Tally,
 }
 
 impl Route {

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use daemon::Process;
-use l7_ingress_core::CertificateInfo;
+use l7_ingress_core::{CertificateInfo, Table};
 use model::ObjectName;
-use prometheus::{Gauge, GaugeVec, IntCounter, Opts};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntGauge, Opts};
 
 use crate::metrics::Metrics;
 use crate::settings::RunArgs;
@@ -21,6 +21,7 @@ pub(super) struct Publisher {
     generation: Gauge,
     expires: GaugeVec,
     certificates: GaugeVec,
+    leads: IntGauge,
 }
 
 impl Publisher {
@@ -30,7 +31,7 @@ impl Publisher {
         requests: Metrics,
     ) -> Result<Self, prometheus::Error> {
         let options = |name: &str, help: &str| {
-            args.constant_labels().into_iter().fold(
+            args.constant_labels().iter().fold(
                 Opts::new(format!("nginx_ingress_controller_{name}"), help),
                 |options, (name, value)| options.const_label(name, value),
             )
@@ -40,6 +41,16 @@ impl Publisher {
             "Whether the last table could be published; publishing cannot fail",
         ))?;
         successful.set(1.0);
+        let errors = IntCounter::with_opts(options(
+            "errors",
+            "Tables that could not be published, of which there are none",
+        ))?;
+        let build = options("build_info", "What this is")
+            .const_label("release", env!("CARGO_PKG_VERSION"))
+            .const_label("build", env!("CARGO_PKG_VERSION"))
+            .const_label("repository", env!("CARGO_PKG_NAME"));
+        let build = IntGauge::with_opts(build)?;
+        build.set(1);
         let this = Self {
             requests,
             class: args.ingress.ingress_class.clone(),
@@ -67,12 +78,25 @@ impl Publisher {
                     "host",
                     "secret_name",
                     "identifier",
+                    "issuer_organization",
+                    "issuer_common_name",
                     "serial_number",
+                    "public_key_algorithm",
                 ],
+            )?,
+            leads: IntGauge::with_opts(
+                options(
+                    "leader_election_status",
+                    "Whether this process holds the Lease",
+                )
+                .const_label("name", &args.status.election_id),
             )?,
         };
         let registry = process.registry();
         registry.register(Box::new(successful))?;
+        registry.register(Box::new(errors))?;
+        registry.register(Box::new(build))?;
+        registry.register(Box::new(this.leads.clone()))?;
         registry.register(Box::new(this.published.clone()))?;
         registry.register(Box::new(this.last_published.clone()))?;
         registry.register(Box::new(this.generation.clone()))?;
@@ -101,23 +125,37 @@ impl Publisher {
         self.certificates.reset();
         for certificate in certificates {
             let (namespace, name) = (&certificate.secret.namespace, &certificate.secret.name);
-            let identifier = format!("{namespace}/{name}");
+            let identity = &*certificate.identity;
+            let identifier = &*identity.identifier;
             let labels = [
                 namespace,
                 &*self.class,
                 &*certificate.host,
                 name,
-                &*identifier,
+                identifier,
             ];
             self.expires
                 .with_label_values(&labels)
                 .set(certificate.not_after as f64);
-            let serial = &*certificate.serial;
-            let labels = [
-                labels[0], labels[1], labels[2], labels[3], labels[4], serial,
+            let made = [
+                &*identity.issuer_organization,
+                &*identity.issuer_common_name,
+                &*identity.serial,
+                identity.key_algorithm,
             ];
+            let labels = [&labels[..], &made[..]].concat();
             self.certificates.with_label_values(&labels).set(1.0);
         }
+    }
+
+    /// Whether this process holds the Lease.
+    pub(super) fn leads(&self, leads: bool) {
+        self.leads.set(leads.into());
+    }
+
+    /// Drops what was counted for paths that `table` has not.
+    pub(super) fn prune(&self, table: &Table) {
+        self.requests.prune(table);
     }
 
     /// These Ingresses are gone, and what was counted for them.

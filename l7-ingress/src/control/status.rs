@@ -86,6 +86,12 @@ impl Status {
         self.wanted.is_some()
     }
 
+    /// Whether this process is the one that writes.
+    pub(super) fn is_leader(&self) -> bool {
+        let wanted = self.wanted.as_ref();
+        wanted.is_some_and(|wanted| wanted.leader.is_leader())
+    }
+
     /// An Ingress was seen with this status; with `None` it is gone, or has none.
     pub(super) fn seen(&mut self, name: ObjectName, status: Option<Arc<Value>>) {
         if self.wanted.is_some() {

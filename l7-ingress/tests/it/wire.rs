@@ -12,6 +12,7 @@ mod failures;
 mod forwarding;
 mod http1;
 mod ipv6;
+mod metrics;
 mod passthrough;
 mod routing;
 mod status;

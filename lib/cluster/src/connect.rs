@@ -98,7 +98,7 @@ impl Cluster {
     ///
     /// When the flags lead nowhere.
     pub async fn connect(flags: &Flags, process: &Process) -> Result<Self, ConnectError> {
-        let metrics = Metrics::register(process.registry())?;
+        let metrics = Metrics::register(process.registry(), process.name())?;
         match &flags.manifests {
             Some(folder) => Self::of_folder(folder, flags, process, metrics).await,
             None => {
@@ -127,7 +127,7 @@ impl Cluster {
     ///
     /// When the process has a cluster already.
     pub fn with_client(client: Client, process: &Process) -> Result<Self, ConnectError> {
-        let metrics = Metrics::register(process.registry())?;
+        let metrics = Metrics::register(process.registry(), process.name())?;
         let (_, findings) = state::channel(Arc::default());
         let namespace = client.default_namespace().to_owned();
         Ok(Self::new(client, &namespace, process, metrics, findings))

@@ -13,7 +13,11 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
+    /// Registers them for the component that `name` begins with: problems are a component's own.
+    pub(crate) fn register(registry: &Registry, name: &str) -> prometheus::Result<Self> {
+        let component = name
+            .split_once('-')
+            .map_or(name, |(component, _)| component);
         let metrics = Self {
             watch_restarts: IntCounterVec::new(
                 Opts::new(
@@ -24,7 +28,7 @@ impl Metrics {
             )?,
             problems: IntGaugeVec::new(
                 Opts::new(
-                    "penstock_problems",
+                    format!("penstock_{component}_problems"),
                     "What objects ask for and cannot be honoured.",
                 ),
                 &["kind", "reason"],

@@ -26,6 +26,7 @@ pub use duration::{DurationError, parse_duration};
 pub use flags::{Flags, LogFormat};
 pub use health::{ReadyGate, Watchdog};
 pub use process::{Process, StartError};
+pub use procfs::Usage;
 pub use run::run;
 pub use shutdown::Shutdown;
 pub use tasks::{BoxError, Outcome, Tasks, error_chain};

@@ -52,6 +52,45 @@ impl Collector for ProcessCollector {
     }
 }
 
+/// What the process uses, for whoever tells it under other names.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Of all threads, in user space and in the kernel.
+    pub cpu_seconds: f64,
+    /// In memory now.
+    pub resident_bytes: f64,
+    /// Mapped now.
+    pub virtual_bytes: f64,
+    /// When it began, in seconds since 1970.
+    pub started: Option<f64>,
+    /// Read from storage so far, where the kernel counts that.
+    pub read_bytes: Option<f64>,
+    /// Written to storage so far, where the kernel counts that.
+    pub written_bytes: Option<f64>,
+}
+
+impl Usage {
+    /// Reads /proc/self.
+    #[must_use]
+    pub fn now() -> Option<Self> {
+        let stat = Stat::read()?;
+        // See proc_pid_io(5); not every kernel has it.
+        let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+        let bytes = |name: &str| {
+            let line = io.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().parse::<u64>().ok().map(exact)
+        };
+        Some(Self {
+            cpu_seconds: stat.cpu_seconds,
+            resident_bytes: stat.resident_bytes,
+            virtual_bytes: stat.virtual_bytes,
+            started: boot_time().map(|boot| boot + stat.started_after_boot),
+            read_bytes: bytes("read_bytes:"),
+            written_bytes: bytes("write_bytes:"),
+        })
+    }
+}
+
 /// In the order of `collect`.
 const FIGURES: [(&str, &str); 7] = [
     (

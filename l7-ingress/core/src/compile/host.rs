@@ -22,6 +22,7 @@ use crate::expression::Expression;
 use crate::filter::{Basic, External, FieldList, Moved, Pattern, Policy, Stages};
 use crate::snippet::{self, Snippet};
 use crate::table::Host;
+use crate::tally::Tally;
 use crate::{
     Backend, BackendProtocol, EndpointSet, Manner, Passwords, PathType, Resolution, Route, Settings,
 };
@@ -184,6 +185,7 @@ impl Scope<'_> {
                         errors: self.errors(&ingress.name, &policy),
                         policy,
                         stages: Stages::default(),
+                        tally: Tally::default(),
                     });
                 }
             }
@@ -350,6 +352,7 @@ impl Scope<'_> {
                 None => open(&self.settings.policy),
             },
             stages: Stages::default(),
+            tally: Tally::default(),
         }
     }
 

@@ -38,7 +38,7 @@ async fn a_malformed_ingress_keeps_its_last_good_version() {
     let event = event(&proxy, "web", "InvalidAnnotation").await;
     assert!(event.message.unwrap().contains("ssl-redirect"));
     let problem = [("kind", "Ingress"), ("reason", "InvalidAnnotation")];
-    assert_eq!(proxy.metric("penstock_problems", &problem), 1.0);
+    assert_eq!(proxy.metric("penstock_l7_problems", &problem), 1.0);
     // Others go on changing.
     proxy.apply(ingress("other", &["b.test Prefix / next"]));
     proxy
@@ -50,7 +50,7 @@ async fn a_malformed_ingress_keeps_its_last_good_version() {
     let is_next = |answer: &crate::harness::Answer| answer.json()["pod"] == "next";
     proxy.until("http://a.test/", is_next).await;
     eventually("no problem", async || {
-        (proxy.metric("penstock_problems", &problem) == 0.0).then_some(())
+        (proxy.metric("penstock_l7_problems", &problem) == 0.0).then_some(())
     })
     .await;
 }
@@ -70,7 +70,7 @@ async fn a_broken_secret_keeps_its_last_good_certificate() {
     proxy.apply(secret("tls", &good));
     event(&proxy, "tls", "InvalidCertificate").await;
     let problem = [("reason", "InvalidCertificate")];
-    assert!(proxy.metric("penstock_problems", &problem) >= 1.0);
+    assert!(proxy.metric("penstock_l7_problems", &problem) >= 1.0);
     assert_eq!(proxy.get("https://a.test/").await.backend(), "web");
 }
 

@@ -54,7 +54,7 @@ async fn a_change_is_served_on_connections_that_stand() {
     .await;
     let labels = [("kind", "ConfigMap"), ("reason", "InvalidValue")];
     eventually("a problem", async || {
-        (proxy.metric("penstock_problems", &labels) == 1.0).then_some(())
+        (proxy.metric("penstock_l7_problems", &labels) == 1.0).then_some(())
     })
     .await;
 }

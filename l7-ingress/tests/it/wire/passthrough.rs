@@ -161,7 +161,7 @@ async fn without_the_flag_tls_is_ended_here() {
     assert_eq!(shown(&proxy, "pass.test").await, site.ours.der());
     let labels = [("kind", "Ingress"), ("reason", "InvalidAnnotation")];
     eventually("the problem", async || {
-        (proxy.metric("penstock_problems", &labels) == 1.0).then_some(())
+        (proxy.metric("penstock_l7_problems", &labels) == 1.0).then_some(())
     })
     .await;
 }

@@ -140,7 +140,7 @@ async fn a_bad_entry_and_a_port_that_is_taken_leave_the_others_working() {
     assert_eq!(read(&mut client, 3).await, "one");
     let count = |reason| {
         let labels = [("kind", "ConfigMap"), ("reason", reason)];
-        proxy.metric("penstock_problems", &labels)
+        proxy.metric("penstock_l7_problems", &labels)
     };
     eventually("problems", async || {
         let counts = (count("InvalidValue"), count("PortUnavailable"));

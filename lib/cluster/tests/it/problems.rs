@@ -46,7 +46,7 @@ async fn a_problem_is_an_event_of_its_object() {
         object["metadata"]["uid"].as_str()
     );
     assert_eq!(event.involved_object.kind.as_deref(), Some("ConfigMap"));
-    assert_eq!(metric(&process, "penstock_problems"), 2);
+    assert_eq!(metric(&process, "penstock_test_problems"), 2);
     assert_eq!(cluster.problems().current().len(), 2);
 }
 
@@ -70,7 +70,7 @@ async fn the_same_problem_again_raises_the_count() {
         .await;
         cluster.problems().report("test", vec![]);
         eventually("the problem is gone", async || {
-            (metric(&process, "penstock_problems") == 0).then_some(())
+            (metric(&process, "penstock_test_problems") == 0).then_some(())
         })
         .await;
     }
@@ -81,7 +81,7 @@ async fn problems_of_several_sources_stand_beside_each_other() {
     let (_api, process, cluster) = embedded().await;
     let count = async |want: usize| {
         eventually("the metric", async || {
-            (metric(&process, "penstock_problems") == want).then_some(())
+            (metric(&process, "penstock_test_problems") == want).then_some(())
         })
         .await;
     };
@@ -111,7 +111,7 @@ async fn ten_thousand_problems_neither_block_nor_flood() {
     }
     cluster.problems().report("test", many);
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(metric(&process, "penstock_problems"), 10_000);
+    assert_eq!(metric(&process, "penstock_test_problems"), 10_000);
     let written = events(&api).await.len();
     assert!(
         (100..=200).contains(&written),

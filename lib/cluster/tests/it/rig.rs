@@ -19,7 +19,7 @@ pub(crate) async fn process() -> Process {
         admin: SocketAddr::from(([127, 0, 0, 1], 0)),
         ..daemon::Flags::default()
     };
-    Process::start("penstock-test", &flags).await.unwrap()
+    Process::start("test-cluster", &flags).await.unwrap()
 }
 
 /// A process whose cluster is an embedded API.

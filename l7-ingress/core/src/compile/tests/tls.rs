@@ -207,7 +207,11 @@ fn an_expired_certificate_is_served_and_reported() {
     assert_eq!(&*info[0].host, "foo.com");
     assert_eq!(info[0].secret, object("shop/foo"));
     assert_eq!(info[0].not_after, 1_577_836_800);
-    assert!(!info[0].serial.is_empty());
+    let identity = &*info[0].identity;
+    let serial = &identity.serial;
+    assert!(serial.len() > 1 && serial.bytes().all(|digit| digit.is_ascii_digit()));
+    assert_eq!(*identity.identifier, *format!("-{serial}"));
+    assert_eq!(identity.key_algorithm, "ECDSA");
 }
 
 #[test]
