@@ -6,6 +6,7 @@ use crate::names::{LinkIndex, LinkName};
 use crate::neighbour::{ForwardingEntry, Neighbour};
 use crate::route::Route;
 use crate::rule::Rule;
+use crate::traffic::{Qdisc, Redirect};
 use crate::wire::{APPEND, CREATE, EXCLUSIVE, Message, REPLACE};
 
 /// Finds a link's name, for words.
@@ -71,6 +72,10 @@ pub enum Change {
     Neighbour(Verb, Neighbour),
     /// An entry of a forwarding database.
     Forwarding(Verb, ForwardingEntry),
+    /// A queueing discipline.
+    Qdisc(Verb, Qdisc),
+    /// A redirection; replacing is adding here, and adding makes one more.
+    Redirect(Verb, Redirect),
 }
 
 /// What [`Change::add`], [`Change::replace`] and [`Change::delete`] take.
@@ -106,6 +111,18 @@ impl Object for Neighbour {
 impl Object for ForwardingEntry {
     fn change(self, verb: Verb) -> Change {
         Change::Forwarding(verb, self)
+    }
+}
+
+impl Object for Qdisc {
+    fn change(self, verb: Verb) -> Change {
+        Change::Qdisc(verb, self)
+    }
+}
+
+impl Object for Redirect {
+    fn change(self, verb: Verb) -> Change {
+        Change::Redirect(verb, self)
     }
 }
 
@@ -146,6 +163,8 @@ impl Change {
             Self::Rule(verb, rule) => rule.encode(*verb),
             Self::Neighbour(verb, neighbour) => neighbour.encode(*verb),
             Self::Forwarding(verb, entry) => entry.encode(*verb),
+            Self::Qdisc(verb, qdisc) => qdisc.encode(*verb),
+            Self::Redirect(verb, redirect) => redirect.encode(*verb),
         }
     }
 
@@ -163,6 +182,8 @@ impl Change {
             Self::Rule(verb, rule) => (*verb, rule.describe()),
             Self::Neighbour(verb, neighbour) => (*verb, neighbour.describe(names)),
             Self::Forwarding(verb, entry) => (*verb, entry.describe(names)),
+            Self::Qdisc(verb, qdisc) => (*verb, qdisc.describe(names)),
+            Self::Redirect(verb, redirect) => (*verb, redirect.describe(names)),
         };
         format!("{} {object}", verb.participle()).into()
     }

@@ -24,6 +24,7 @@ mod route;
 mod rule;
 mod socket;
 mod sysctl;
+mod traffic;
 pub mod wire;
 
 pub use address::Address;
@@ -39,3 +40,4 @@ pub use route::{Hop, LOCAL_TABLE, MAIN_TABLE, Route, RouteFilter, RouteKind, Sco
 pub use rule::{Rule, RuleAction};
 pub use socket::{Answer, Protocol, Socket};
 pub use sysctl::Sysctl;
+pub use traffic::{Qdisc, QdiscKind, Redirect, TokenBucket};

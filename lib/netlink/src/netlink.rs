@@ -14,6 +14,7 @@ use crate::neighbour::{self, ForwardingEntry, Neighbour};
 use crate::route::{self, Route, RouteFilter};
 use crate::rule::{self, Rule};
 use crate::socket::{Protocol, Socket};
+use crate::traffic::{self, Qdisc, Redirect};
 use crate::wire::{Frame, Message};
 
 /// A connection to the routing side of a kernel, in one namespace.
@@ -198,6 +199,22 @@ impl Netlink {
         let mut entries = self.list(&request, doing, ForwardingEntry::read)?;
         entries.retain(|entry| entry.dev == dev);
         Ok(entries)
+    }
+
+    /// What links send by, and keep filters in: of one link or of all.
+    pub fn qdiscs(&mut self, dev: Option<LinkIndex>) -> Result<Vec<Qdisc>, Error> {
+        let doing = || "listing qdiscs".into();
+        let request = traffic::encode_list();
+        let mut qdiscs = self.socket.list_some(&request, &doing, Qdisc::read)?;
+        qdiscs.retain(|found| dev.is_none_or(|dev| found.dev == dev));
+        Ok(qdiscs)
+    }
+
+    /// Where all that a link takes in is sent.
+    pub fn redirects(&mut self, dev: LinkIndex) -> Result<Vec<Redirect>, Error> {
+        let doing = || "listing filters".into();
+        let request = traffic::encode_list_redirects(dev);
+        self.socket.list_some(&request, &doing, Redirect::read)
     }
 
     fn list<T>(

@@ -94,6 +94,11 @@ impl Message {
         self.bytes(kind, &value.to_ne_bytes())
     }
 
+    /// 64 bits in the machine's order.
+    pub fn u64(&mut self, kind: u16, value: u64) -> &mut Self {
+        self.bytes(kind, &value.to_ne_bytes())
+    }
+
     /// 16 bits in network order.
     pub fn be16(&mut self, kind: u16, value: u16) -> &mut Self {
         self.bytes(kind, &value.to_be_bytes())

@@ -10,6 +10,7 @@ mod namespaces;
 mod nft;
 mod notices;
 mod routes;
+mod traffic;
 mod vxlan;
 
 use std::net::IpAddr;
