@@ -11,6 +11,7 @@ mod agent;
 mod book;
 mod collect;
 mod files;
+mod flows;
 mod journal;
 mod metrics;
 mod nat;

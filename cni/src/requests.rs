@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::book::{Book, BookError};
 use crate::collect::{self, CollectError};
+use crate::flows;
 use crate::nat::{self, Nat, Outside};
 use crate::pod::{self, Cable, Step};
 use crate::removal::Remover;
@@ -269,7 +270,9 @@ impl Requests {
             }
             done => done,
         }
-        .map_err(of_kernel)
+        .map_err(of_kernel)?;
+        drop(change);
+        flows::turn(&self.node, &ports).map_err(of_kernel)
     }
 
     /// The node's ports lead elsewhere before anybody can have them.
@@ -392,6 +395,11 @@ impl Gone {
         let gone = removed.unwrap_or_default();
         if gone.is_empty() || !(self.watcher)(Step::Removed) {
             return;
+        }
+        let leases = gone.iter().filter_map(|key| self.book.lease(key));
+        let addresses: Vec<IpAddr> = leases.flat_map(|lease| lease.addresses).collect();
+        if let Err(error) = flows::forget(&self.node, &addresses) {
+            tracing::warn!("forgetting connections: {}", daemon::error_chain(&error));
         }
         match self.book.release(&gone) {
             Ok(()) => drop((self.watcher)(Step::Released)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cni::Requests;
 use cni_core::spec::Code;
+use netlink::conntrack::{Conntrack, Filter};
 use netlink::nft::{Element, Family, Nft, Port, Protocol, Set, Table, Transaction, Type, Value};
 use netlink::{
     Address, Change, LinkKind, LinkName, LinkSettings, Namespace, Netlink, NewLink, Peer, Sysctl,
@@ -255,6 +256,40 @@ fn a_host_port_is_had_once_and_on_the_address_that_was_said() {
         SocketAddr::new(third[0], 80),
     );
     assert!(tcp(&world.client.namespace, to, &pods[2].namespace, at).is_some());
+}
+
+#[test]
+fn a_udp_client_that_keeps_sending_follows_its_port() {
+    if skipped() {
+        return;
+    }
+    let world = World::new();
+    let (_, agent) = world.node.agent();
+    let ports = json!([{"hostPort": 5353, "containerPort": 53, "protocol": "udp"}]);
+    for (address, own) in [0, 1].map(|family| (ip(NODE[family]), ip(CLIENT[family]))) {
+        let socket = udp_socket(&world.client.namespace, own);
+        let to = SocketAddr::new(address, 5353);
+        // The kernel remembers this as sent to the node itself.
+        socket.send_to(b"nobody there?", to).unwrap();
+        for container in ["c0", "c1"] {
+            let pod = Named::new();
+            let has = add(&agent, container, &pod, &ports);
+            let is_of_family = |one: &&IpAddr| one.is_ipv4() == own.is_ipv4();
+            let at = SocketAddr::new(*has.iter().find(is_of_family).unwrap(), 53);
+            assert_eq!(
+                udp(&socket, to, &pod.namespace, at),
+                Some(own),
+                "{container}"
+            );
+            done(agent.answer(&ask("DEL", container, &pod.path(), &json!({}))));
+        }
+        agent.settle();
+        let mut conntrack = Conntrack::open_in(&world.node.namespace).unwrap();
+        let left = conntrack
+            .entries(&[Filter::to_port(Protocol::UDP, 5353)])
+            .unwrap();
+        assert_eq!(left, []);
+    }
 }
 
 #[test]
