@@ -22,6 +22,7 @@ mod reply;
 mod requests;
 mod server;
 mod settings;
+mod shape;
 mod tables;
 mod underlay;
 

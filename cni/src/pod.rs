@@ -28,6 +28,8 @@ pub enum Step {
     Inside,
     /// The node's end has its routes.
     Outside,
+    /// The pod is as slow as it should be.
+    Shaped,
     /// The node's ports lead to the pod.
     Opened,
     /// The lease is complete.
@@ -42,11 +44,12 @@ pub enum Step {
 
 impl Step {
     /// Those of ADD.
-    pub const ADD: [Self; 6] = [
+    pub const ADD: [Self; 7] = [
         Self::Reserved,
         Self::Cabled,
         Self::Inside,
         Self::Outside,
+        Self::Shaped,
         Self::Opened,
         Self::Completed,
     ];
@@ -75,6 +78,7 @@ pub(crate) fn anywhere(address: IpAddr) -> IpNet {
 #[derive(Debug)]
 pub(crate) struct Cable {
     pub(crate) host: LinkName,
+    slow: LinkName,
     pub(crate) inside: LinkName,
     pub(crate) host_mac: Mac,
     pub(crate) pod_mac: Mac,
@@ -95,6 +99,7 @@ impl Cable {
         };
         Ok(Self {
             host: LinkName::new(&lease.key.host_link())?,
+            slow: LinkName::new(&lease.key.slow_link())?,
             inside: LinkName::new(&attachment.ifname)?,
             host_mac: derived_mac(&lease.key, 0x06),
             pod_mac: lease.mac.map_or_else(|| derived_mac(&lease.key, 0x02), Mac),
@@ -109,7 +114,7 @@ impl Cable {
 
     /// The cable itself, the pod's end born in its namespace. A rest of an earlier one goes first.
     pub(crate) fn connect(&self, node: &mut Netlink) -> Result<LinkIndex, Error> {
-        remove(node, std::slice::from_ref(&self.host))?;
+        remove(node, &[self.host.clone(), self.slow.clone()])?;
         let peer = Peer {
             name: self.inside.clone(),
             namespace: Some(self.namespace.clone()),

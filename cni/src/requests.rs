@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use cni_core::host_ports::host_ports;
 use cni_core::ipam::{AllocationError, Key, Lease, Phase};
-use cni_core::spec::{Attachment, Bandwidth, Code, Command, Config, Refusal, Request, Target};
+use cni_core::spec::{Attachment, Code, Command, Config, Refusal, Request, Target};
 use cni_core::talk::{Ask, Reply, TALK};
 use netlink::{Error, LinkName, Namespace, Netlink};
 use serde_json::Value;
@@ -20,6 +20,7 @@ use crate::nat::{self, Nat, Outside};
 use crate::pod::{self, Cable, Step};
 use crate::removal::Remover;
 use crate::reply::{self, of_book, of_kernel};
+use crate::shape;
 
 /// Told of each step that was made; what it says is whether the step counts as made.
 pub(crate) type Watcher = dyn Fn(Step) -> bool + Send + Sync;
@@ -193,7 +194,6 @@ impl Requests {
             return Err(Refusal::new(Code::InterfaceExists, message));
         }
         let runtime = &config.runtime;
-        refuse_unserved(runtime.bandwidth)?;
         let wanted = Lease {
             key,
             netns: target.netns.clone(),
@@ -249,6 +249,8 @@ impl Requests {
         let outside = self.node.enter(outside).and_then(|done| done);
         outside.map_err(of_kernel)?;
         self.made(Step::Outside)?;
+        shape::shape(&mut node, dev, lease).map_err(of_kernel)?;
+        self.made(Step::Shaped)?;
         self.open_ports(lease)?;
         self.made(Step::Opened)?;
         self.book.complete(&lease.key).map_err(of_book)?;
@@ -302,9 +304,9 @@ impl Requests {
             self.remover.push(key.clone());
             return Ok(());
         }
-        let host = LinkName::new(&key.host_link()).map_err(of_kernel)?;
         let mut node = Netlink::open_in(&self.node).map_err(of_kernel)?;
-        pod::remove(&mut node, &[host]).map_err(of_kernel)
+        let names = links(key).map_err(of_kernel)?;
+        pod::remove(&mut node, &names).map_err(of_kernel)
     }
 
     /// Waits until what is going has gone, as far as the kernel lets it.
@@ -332,7 +334,12 @@ impl Requests {
         let namespace = open_namespace(target)?;
         let cable = Cable::new(&lease, namespace, 0).map_err(of_kernel)?;
         let mut node = Netlink::open_in(&self.node).map_err(of_kernel)?;
-        match cable.find_difference(&mut node).map_err(of_kernel)? {
+        let found = cable.find_difference(&mut node).map_err(of_kernel)?;
+        let found = match found {
+            None => shape::find_difference(&mut node, &lease).map_err(of_kernel)?,
+            found => found,
+        };
+        match found {
             Some(what) => different(what),
             None => Ok(()),
         }
@@ -410,15 +417,12 @@ impl Gone {
     /// Returns those whose links are no more.
     fn remove_links(&self, keys: &[Key]) -> Result<Vec<Key>, Error> {
         let mut node = Netlink::open_in(&self.node)?;
-        let names: Result<Vec<_>, _> = keys
-            .iter()
-            .map(|key| LinkName::new(&key.host_link()))
-            .collect();
+        let names: Result<Vec<_>, _> = keys.iter().map(links).collect();
         let names = names?;
-        let removed = pod::remove(&mut node, &names);
+        let removed = pod::remove(&mut node, names.as_flattened());
         let mut gone = Vec::with_capacity(keys.len());
-        for (key, name) in keys.iter().zip(&names) {
-            if node.link(name)?.is_none() {
+        for (key, [host, slow]) in keys.iter().zip(&names) {
+            if node.link(host)?.is_none() && node.link(slow)?.is_none() {
                 gone.push(key.clone());
             }
         }
@@ -427,6 +431,14 @@ impl Gone {
             false => removed.map(|()| gone),
         }
     }
+}
+
+/// What an attachment may have on the node.
+fn links(key: &Key) -> Result<[LinkName; 2], Error> {
+    Ok([
+        LinkName::new(&key.host_link())?,
+        LinkName::new(&key.slow_link())?,
+    ])
 }
 
 fn key(config: &Config, target: &Target) -> Key {
@@ -441,13 +453,4 @@ fn open_namespace(target: &Target) -> Result<Namespace, Refusal> {
         let message = format!("{:?} is not a network namespace", target.netns);
         Refusal::new(Code::Namespace, message).with(error.to_string())
     })
-}
-
-/// A limit that limits nothing must not look like success.
-fn refuse_unserved(bandwidth: Bandwidth) -> Result<(), Refusal> {
-    if bandwidth == Bandwidth::default() {
-        return Ok(());
-    }
-    let message = format!("bandwidth with the value {bandwidth:?} is not supported");
-    Err(Refusal::new(Code::UnsupportedField, message))
 }

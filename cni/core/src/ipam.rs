@@ -43,10 +43,16 @@ impl Key {
     pub fn host_link(&self) -> String {
         format!("{HOST_LINK}{:012x}", self.hash() >> 16)
     }
+
+    /// What the link is called that slows down what it sends.
+    pub fn slow_link(&self) -> String {
+        format!("{SLOW_LINK}{:012x}", self.hash() >> 16)
+    }
 }
 
 /// What the names of pods' interfaces on the node begin with.
 pub const HOST_LINK: &str = "pen";
+const SLOW_LINK: &str = "peb";
 
 /// What an attachment holds: enough to remove all of it without asking anybody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ fn a_step_of_add_that_fails_leaves_nothing_behind() {
     let pod = Named::new();
     for failing in Step::ADD {
         let (book, agent) = node.watched_agent(move |step| step != failing);
-        let add = ask("ADD", "c1", &pod.path(), &json!({}));
+        let add = ask("ADD", "c1", &pod.path(), &with_everything());
         assert_eq!(code(agent.answer(&add)), Code::Internal, "{failing:?}");
         assert!(book.leases().is_empty(), "{failing:?}");
         assert!(node.cables().is_empty(), "{failing:?}");
@@ -89,8 +89,11 @@ impl Talk {
     }
 }
 
-fn with_a_port() -> Value {
-    json!({"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80}]}})
+fn with_everything() -> Value {
+    json!({"runtimeConfig": {
+        "portMappings": [{"hostPort": 8080, "containerPort": 80}],
+        "bandwidth": {"egressRate": 1_000_000},
+    }})
 }
 
 /// How many of the node's ports lead anywhere.
@@ -129,7 +132,7 @@ impl Doomed {
             true
         };
         let agent = Requests::watched(book, node, kill).unwrap();
-        agent.answer(&ask(&self.command, "c1", &self.pod, &with_a_port()));
+        agent.answer(&ask(&self.command, "c1", &self.pod, &with_everything()));
         agent.settle();
     }
 }
@@ -188,7 +191,7 @@ fn a_kill_after_any_step_neither_leaks_nor_doubles() {
         let (pod, next) = (Named::new(), Named::new());
         if command == "DEL" {
             let (_, agent) = node.agent();
-            done(agent.answer(&ask("ADD", "c1", &pod.path(), &with_a_port())));
+            done(agent.answer(&ask("ADD", "c1", &pod.path(), &with_everything())));
         }
         die(&node, &pod, command, step);
 
@@ -197,14 +200,14 @@ fn a_kill_after_any_step_neither_leaks_nor_doubles() {
         // Of an ADD the runtime has heard nothing, so that only what was whole is kept.
         let kept = usize::from(step == Step::Completed);
         assert_eq!(book.leases().len(), 2 + kept, "{step:?}");
-        assert_eq!(node.cables().len(), 2 + kept, "{step:?}");
+        assert_eq!(node.cables().len(), 2 + 2 * kept, "{step:?}");
         assert_eq!(host_ports(&node), kept, "{step:?}");
         talks.iter_mut().for_each(Talk::goes_on);
         let previous = json!({"prevResult": living});
         done(agent.answer(&ask("CHECK", "living0", &pods[0].path(), &previous)));
         // The runtime tries again, and has what it wants.
         done(agent.answer(&ask("DEL", "c1", &pod.path(), &json!({}))));
-        done(agent.answer(&ask("ADD", "c1", &pod.path(), &with_a_port())));
+        done(agent.answer(&ask("ADD", "c1", &pod.path(), &with_everything())));
         done(agent.answer(&ask("ADD", "c2", &next.path(), &json!({}))));
         let mut given: Vec<_> = book
             .leases()

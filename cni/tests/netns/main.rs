@@ -8,6 +8,7 @@ mod crashes;
 mod nat;
 mod pods;
 mod process;
+mod shape;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -122,7 +123,7 @@ impl Node {
         let links = netlink.links().unwrap().into_iter();
         let mut names: Vec<_> = links
             .map(|link| link.name.to_string())
-            .filter(|name| name.starts_with("pen"))
+            .filter(|name| name.starts_with("pe"))
             .collect();
         names.sort();
         names

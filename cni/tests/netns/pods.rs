@@ -161,7 +161,6 @@ fn what_cannot_be_made_is_refused_with_its_code() {
         "/proc/self/task/{}/ns/net",
         rustix::thread::gettid().as_raw_nonzero()
     );
-    let rate = json!({"runtimeConfig": {"bandwidth": {"ingressRate": 1000}}});
     let other = Named::new();
     done(agent.answer(&ask("ADD", "first", &other.path(), &json!({}))));
     for (netns, config, want) in [
@@ -177,7 +176,6 @@ fn what_cannot_be_made_is_refused_with_its_code() {
             json!({"runtimeConfig": {"ips": ["10.77.1.2"]}}),
             Code::AddressTaken,
         ),
-        (pod.path(), rate, Code::UnsupportedField),
     ] {
         let refusal = refused(agent.answer(&ask("ADD", "c1", &netns, &config)));
         assert_eq!(refusal.code, want, "{refusal}");
