@@ -95,10 +95,7 @@ impl Conntrack {
     /// Each is tried; the first that is refused is the error.
     pub fn delete_entries(&mut self, entries: &[Entry]) -> Result<usize, Error> {
         let messages = entries.iter().map(Entry::encode_delete).collect();
-        let answers = self.socket.batch(messages).map_err(|source| {
-            let doing = format!("deleting {} connections", entries.len()).into();
-            Error::Socket { doing, source }
-        })?;
+        let answers = self.socket.batch(messages);
         let (mut deleted, mut failed) = (0, None);
         for (entry, answer) in entries.iter().zip(answers) {
             match answer {

@@ -16,7 +16,7 @@ use crate::link::{Link, RTM_DELLINK, RTM_NEWLINK};
 use crate::namespace::Namespace;
 use crate::neighbour::{AF_BRIDGE, ForwardingEntry, Neighbour, RTM_DELNEIGH, RTM_NEWNEIGH};
 use crate::route::{RTM_DELROUTE, RTM_NEWROUTE, Route};
-use crate::socket::{MSG_DONTWAIT, Protocol, Socket, grow_receive_buffer};
+use crate::socket::{Protocol, Received, Socket, grow_receive_buffer};
 use crate::wire::Frame;
 
 /// What is told of.
@@ -81,10 +81,10 @@ pub struct Monitor {
 impl Monitor {
     /// Tells of this thread's namespace. `buffer` is the length of the queue in bytes.
     pub fn open(topics: &[Topic], buffer: usize) -> Result<Self, Error> {
-        let socket = Socket::open(Protocol::Route)?;
+        let mut socket = Socket::open(Protocol::Route)?;
         grow_receive_buffer(socket.as_fd(), buffer).map_err(Error::Open)?;
         for group in topics.iter().flat_map(|topic| topic.groups()) {
-            socket.inner().add_membership(*group).map_err(Error::Open)?;
+            socket.join(*group).map_err(Error::Open)?;
         }
         let ready = std::collections::VecDeque::new();
         Ok(Self { socket, ready })
@@ -98,15 +98,12 @@ impl Monitor {
     /// The next change, if one is there already.
     pub fn try_next(&mut self) -> Result<Option<Event>, Error> {
         while self.ready.is_empty() {
-            match self.socket.receive(MSG_DONTWAIT) {
-                Ok(()) => self
+            match self.socket.receive_now().map_err(failed)? {
+                Received::Datagram => self
                     .ready
                     .extend(self.socket.received().filter_map(|f| read(&f))),
-                Err(error) => match Errno::from_io_error(&error) {
-                    Some(Errno::AGAIN) => return Ok(None),
-                    Some(Errno::NOBUFS) => return Ok(Some(Event::Overrun)),
-                    _ => return Err(failed(error)),
-                },
+                Received::Loss => return Ok(Some(Event::Overrun)),
+                Received::Nothing => return Ok(None),
             }
         }
         Ok(self.ready.pop_front())
@@ -155,4 +152,45 @@ fn read(frame: &Frame<'_>) -> Option<Event> {
         RTM_DELNEIGH => Event::NeighbourGone(Neighbour::read(frame)?),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::{Fake, Fate};
+
+    #[test]
+    fn what_was_missed_is_said_and_the_stream_goes_on() {
+        let told = |prefix: u8| {
+            let neighbour = Neighbour::permanent(
+                crate::LinkIndex(7),
+                [10, 1, 0, prefix].into(),
+                crate::Mac([2; 6]),
+            );
+            let message = neighbour.encode(crate::Verb::Add);
+            (neighbour, message.finish(0, 0).unwrap())
+        };
+        let mut fake = Fake::new(0);
+        for (number, fate) in [
+            (1, Fate::Comes),
+            (2, Fate::Dropped),
+            (3, Fate::Foreign),
+            (4, Fate::Cut),
+            (5, Fate::Signal),
+        ] {
+            fake.tell(told(number).1, fate);
+        }
+        let mut monitor = Monitor {
+            socket: Socket::over(Box::new(fake)),
+            ready: std::collections::VecDeque::new(),
+        };
+        let mut next = || monitor.try_next().unwrap();
+        let event = |number| Some(Event::Neighbour(told(number).0));
+        assert_eq!(next(), event(1));
+        assert_eq!(next(), Some(Event::Overrun));
+        assert_eq!(next(), event(3));
+        assert_eq!(next(), Some(Event::Overrun));
+        assert_eq!(next(), event(5));
+        assert_eq!(next(), None);
+    }
 }

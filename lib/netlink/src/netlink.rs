@@ -48,15 +48,7 @@ impl Netlink {
     #[must_use]
     pub fn apply(&mut self, changes: &[Change]) -> Vec<Failure> {
         let messages = changes.iter().map(Change::encode).collect();
-        let answers = match self.socket.batch(messages) {
-            Ok(answers) => answers,
-            Err(source) => {
-                // Nobody knows which of them were made.
-                let doing = format!("making {} changes", changes.len()).into();
-                let error = Error::Socket { doing, source };
-                return vec![Failure { index: 0, error }];
-            }
-        };
+        let answers = self.socket.batch(messages);
         let socket = RefCell::new((&mut self.socket, BTreeMap::new()));
         let names = |index| {
             let mut guard = socket.borrow_mut();

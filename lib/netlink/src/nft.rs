@@ -80,7 +80,7 @@ pub use value::{Mark, Port, Protocol, Type, Value, Verdict};
 use crate::error::Error;
 use crate::namespace::Namespace;
 use crate::netlink::Failure;
-use crate::socket::{self, Answer, MSG_DONTWAIT, Socket};
+use crate::socket::{self, Answer, Received, Socket};
 use crate::wire::{self, Attributes, Frame, Message};
 use element::Entry;
 use table::{attributes, request};
@@ -225,18 +225,16 @@ impl Nft {
     fn hear(&mut self, transaction: &Transaction, sent: &Sent) -> Result<Vec<Failure>, Error> {
         let mut failures: Vec<Failure> = Vec::new();
         let last = sent.starts.len().saturating_sub(2);
-        let mut done = false;
+        let (mut done, mut lost) = (false, false);
+        // Where faults are too many for the queue, those that it holds are enough.
         while !done {
-            if let Err(source) = self.socket.receive(MSG_DONTWAIT) {
-                match Errno::from_io_error(&source) {
-                    // Too many faults for the queue; those that it holds are enough.
-                    Some(Errno::NOBUFS) => continue,
-                    Some(Errno::AGAIN) => break,
-                    _ => {
-                        let doing = "changing nftables".into();
-                        return Err(Error::Socket { doing, source });
-                    }
-                }
+            let received = self.socket.receive_now().map_err(|source| {
+                let doing = "changing nftables".into();
+                Error::Socket { doing, source }
+            })?;
+            lost |= received == Received::Loss;
+            if received == Received::Nothing {
+                break;
             }
             for frame in self.socket.received() {
                 let index = usize::try_from(frame.sequence.wrapping_sub(sent.first)).ok();
@@ -261,7 +259,7 @@ impl Nft {
                 }
             }
         }
-        if failures.is_empty() && !done {
+        if failures.is_empty() && (lost || !done) {
             let doing = transaction.describe(0, None);
             return Err(Error::Unanswered { doing });
         }
@@ -423,5 +421,53 @@ impl Sent {
             self.bytes.get(at..)
         });
         (*place, pointed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::Fake;
+
+    /// Four operations: the batch begins with number 1, they are 2 to 5.
+    fn commit(refused: &[(u32, Errno)], unheard: &[u32]) -> Vec<Failure> {
+        let mut fake = Fake::new(0);
+        fake.refused.extend(refused.iter().copied());
+        fake.unheard.extend(unheard);
+        let mut nft = Nft {
+            socket: Socket::over(Box::new(fake)),
+            send_buffer: 0,
+        };
+        let mut transaction = Transaction::new(&Table::new(Family::Inet, "t"));
+        transaction.add_table().add_chain(&Chain::new("a"));
+        transaction.delete_chain("b").add_counter("c");
+        nft.try_commit(transaction)
+    }
+
+    fn indices(failures: &[Failure]) -> Vec<usize> {
+        failures.iter().map(|failure| failure.index).collect()
+    }
+
+    #[test]
+    fn each_fault_is_its_operations() {
+        assert_eq!(indices(&commit(&[], &[])), []);
+        let failures = commit(&[(3, Errno::EXIST), (4, Errno::NOENT)], &[]);
+        assert_eq!(indices(&failures), [1, 2]);
+        assert!(failures[0].error.is_already_there());
+        let text = failures[1].error.to_string();
+        assert_eq!(text, "deleting chain inet t b: no such file or directory");
+        // Of the whole: not the table's fault, and yet nothing was done.
+        assert_eq!(indices(&commit(&[(1, Errno::PERM)], &[])), [0]);
+    }
+
+    #[test]
+    fn faults_that_are_not_heard_are_no_success() {
+        let failures = commit(&[(3, Errno::EXIST), (4, Errno::NOENT)], &[4]);
+        assert_eq!(indices(&failures), [1]);
+        // That the last one was no fault is heard of a batch too that another one has undone.
+        for unheard in [&[3][..], &[3, 5]] {
+            let failures = commit(&[(3, Errno::EXIST)], unheard);
+            assert!(matches!(failures[0].error, Error::Unanswered { .. }));
+        }
     }
 }

@@ -1,32 +1,37 @@
 //! A blocking netlink socket: batches whose answers are told apart, and lists that are complete.
 //!
 //! The kernel works requests off within `send`, so that every answer is there when it returns; the
-//! receive timeout is a fuse only.
+//! receive timeout is a fuse only. What an overrun or a short buffer has lost is noticed: a list is read
+//! again, a request of a batch has the answer [`Answer::Lost`].
+
+mod answer;
+mod datagrams;
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod faults;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
-use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE};
 use rustix::io::Errno;
-use rustix::net::sockopt;
 
-use crate::error::{Error, Refusal};
-use crate::wire::{self, Attributes, Frame, Frames, Message};
+pub use answer::Answer;
+pub(crate) use answer::{acknowledgement, offset};
+pub(crate) use datagrams::{Datagrams, grow_receive_buffer};
+#[cfg(test)]
+pub(crate) use fake::{Fake, Fate};
+
+use crate::error::Error;
+use crate::wire::{self, Frame, Frames, Message};
+use answer::ending;
 
 /// Answers that fit into the receive buffer with room to spare: one takes under 1 KiB of it.
 const IN_FLIGHT: usize = 256;
-const RECEIVE_BUFFER: usize = 2 << 20;
-/// The kernel sends at most 32 KiB in a datagram.
+/// The kernel sends at most 32 KiB in a datagram, unless one object is larger.
 const DATAGRAM: usize = 64 << 10;
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How often a list is asked for that changes while it is read.
 const LIST_TRIES: usize = 16;
-
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLMSGERR_ATTR_MSG: u16 = 1;
-const NLMSGERR_ATTR_OFFS: u16 = 2;
 
 /// The family of netlink that a socket speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,106 +45,71 @@ pub enum Protocol {
 }
 
 /// A netlink socket in the namespace of the thread that opened it.
+///
+/// `doing` names what is asked, with the object, for errors.
 #[derive(Debug)]
 pub struct Socket {
-    inner: netlink_sys::Socket,
+    datagrams: Box<dyn Datagrams>,
     sequence: u32,
     buffer: Vec<u8>,
-}
-
-/// What became of one request of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Done.
-    Done,
-    /// Refused; the others are not affected.
-    Refused(Refusal),
-    /// Nothing was heard.
-    Lost,
-    /// It cannot be sent.
-    TooLarge,
-}
-
-impl Answer {
-    /// The answer as a result; `doing` names what was asked.
-    pub fn into_result(self, doing: impl FnOnce() -> Box<str>) -> Result<(), Error> {
-        match self {
-            Self::Done => Ok(()),
-            Self::Refused(refusal) => Err(Error::Refused {
-                doing: doing(),
-                refusal,
-            }),
-            Self::Lost => Err(Error::Unanswered { doing: doing() }),
-            Self::TooLarge => Err(Error::TooLarge { doing: doing() }),
-        }
-    }
 }
 
 impl Socket {
     /// Opens one in this thread's namespace.
     pub fn open(protocol: Protocol) -> Result<Self, Error> {
-        let number = match protocol {
-            Protocol::Route => NETLINK_ROUTE,
-            Protocol::Netfilter => NETLINK_NETFILTER,
-            Protocol::Generic => NETLINK_GENERIC,
-        };
-        let open = || {
-            let mut inner = netlink_sys::Socket::new(number)?;
-            inner.bind_auto()?;
-            // Answers repeat the header of a request, not the request; refusals bring words.
-            inner.set_cap_ack(true)?;
-            inner.set_ext_ack(true)?;
-            if protocol == Protocol::Route {
-                inner.set_netlink_get_strict_chk(true)?;
-            }
-            grow_receive_buffer(inner.as_fd(), RECEIVE_BUFFER)?;
-            sockopt::set_socket_timeout(&inner, sockopt::Timeout::Recv, Some(ANSWER_WITHIN))?;
-            Ok(inner)
-        };
-        Ok(Self {
-            inner: open().map_err(Error::Open)?,
+        let datagrams = datagrams::open(protocol).map_err(Error::Open)?;
+        Ok(Self::over(Box::new(datagrams)))
+    }
+
+    pub(crate) fn over(datagrams: Box<dyn Datagrams>) -> Self {
+        Self {
+            datagrams,
             sequence: 0,
             buffer: Vec::with_capacity(DATAGRAM),
-        })
+        }
     }
 
     /// Sends all messages, many at a time, and returns one answer for each.
     ///
     /// The kernel goes on after one that it refuses.
-    pub fn batch(&mut self, messages: Vec<Message>) -> io::Result<Vec<Answer>> {
+    pub fn batch(&mut self, messages: Vec<Message>) -> Vec<Answer> {
         let mut answers = Vec::with_capacity(messages.len());
         let mut messages = messages.into_iter();
         loop {
             let chunk: Vec<_> = messages.by_ref().take(IN_FLIGHT).collect();
             if chunk.is_empty() {
-                return Ok(answers);
+                return answers;
             }
-            answers.extend(self.chunk(chunk)?);
+            answers.extend(self.chunk(chunk));
         }
     }
 
-    fn chunk(&mut self, messages: Vec<Message>) -> io::Result<Vec<Answer>> {
+    fn chunk(&mut self, messages: Vec<Message>) -> Vec<Answer> {
         let mut answers = vec![Answer::Lost; messages.len()];
-        let first = self.sequence.wrapping_add(1);
+        let first = self.reserve(messages.len());
+        let sequences = (0..).map(|index| first.wrapping_add(index));
         let mut bytes = Vec::with_capacity(messages.len() * 128);
-        for (message, answer) in messages.into_iter().zip(&mut answers) {
-            self.sequence = self.sequence.wrapping_add(1);
-            match message.finish(self.sequence, wire::ACK) {
+        for ((message, answer), sequence) in messages.into_iter().zip(&mut answers).zip(sequences) {
+            match message.finish(sequence, wire::ACK) {
                 Some(message) => bytes.extend(message),
                 None => *answer = Answer::TooLarge,
             }
         }
+        if let Err(error) = self
+            .send(&bytes)
+            .and_then(|()| self.hear(first, &mut answers))
+        {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            let lost = answers.iter_mut().filter(|answer| **answer == Answer::Lost);
+            lost.for_each(|answer| *answer = Answer::Failed(errno));
+        }
+        answers
+    }
+
+    /// Gathers the answers to what was sent; all are there by now, but for those that were dropped.
+    fn hear(&mut self, first: u32, answers: &mut [Answer]) -> io::Result<()> {
         let mut open = answers.iter().filter(|a| **a == Answer::Lost).count();
-        self.send(&bytes)?;
-        while open > 0 {
-            // All answers are there by now, but for those that an overrun has dropped.
-            if let Err(error) = self.receive(MSG_DONTWAIT) {
-                match Errno::from_io_error(&error) {
-                    Some(Errno::NOBUFS) => continue,
-                    Some(Errno::AGAIN) => break,
-                    _ => return Err(error),
-                }
-            }
+        while open > 0 && self.receive_now()? != Received::Nothing {
             for frame in Frames(&self.buffer) {
                 let index = usize::try_from(frame.sequence.wrapping_sub(first)).ok();
                 let slot = index.and_then(|index| answers.get_mut(index));
@@ -149,28 +119,31 @@ impl Socket {
                 }
             }
         }
-        Ok(answers)
+        Ok(())
     }
 
     /// Sends one request that is answered by at most one message, and hands that to `read`.
-    pub(crate) fn query<T>(
+    pub fn query<T>(
         &mut self,
         message: Message,
         doing: &dyn Fn() -> Box<str>,
         read: impl Fn(&Frame<'_>) -> Option<T>,
     ) -> Result<Option<T>, Error> {
         let mut found = None;
-        self.exchange(message, wire::ACK, doing, &mut |frame| {
+        let whole = self.exchange(message, wire::ACK, doing, &mut |frame| {
             found = read(frame);
             found.is_some()
         })?;
-        Ok(found)
+        match (found, whole) {
+            (None, false) => Err(Error::Unanswered { doing: doing() }),
+            (found, _) => Ok(found),
+        }
     }
 
     /// Everything of a kind: `read` returns `None` for a message that it cannot make sense of.
     ///
     /// A list that changed while it was read is read again.
-    pub(crate) fn list<T>(
+    pub fn list<T>(
         &mut self,
         message: &Message,
         doing: &dyn Fn() -> Box<str>,
@@ -180,7 +153,7 @@ impl Socket {
     }
 
     /// The same of what `read` takes: it returns `Some(None)` for what is not asked for.
-    pub(crate) fn list_some<T>(
+    pub fn list_some<T>(
         &mut self,
         message: &Message,
         doing: &dyn Fn() -> Box<str>,
@@ -212,8 +185,7 @@ impl Socket {
         doing: &dyn Fn() -> Box<str>,
         each: &mut dyn FnMut(&Frame<'_>) -> bool,
     ) -> Result<bool, Error> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let sequence = self.sequence;
+        let sequence = self.reserve(1);
         let Some(bytes) = message.finish(sequence, flags) else {
             return Err(Error::TooLarge { doing: doing() });
         };
@@ -227,13 +199,14 @@ impl Socket {
             match self.receive(0) {
                 Ok(()) => {}
                 // The rest still comes, and has to be read before the next request.
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
+                Err(error) if is_loss(&error) => {
                     whole = false;
                     continue;
                 }
                 Err(error) => return Err(failed(error)),
             }
-            for frame in Frames(&self.buffer).filter(|frame| frame.sequence == sequence) {
+            let mut frames = Frames(&self.buffer);
+            for frame in frames.by_ref().filter(|frame| frame.sequence == sequence) {
                 whole &= frame.flags & wire::INTERRUPTED == 0;
                 match ending(&frame) {
                     Some(Answer::Refused(refusal)) if refusal.errno == Errno::INTR => {
@@ -246,6 +219,8 @@ impl Socket {
                     None => readable &= each(&frame),
                 }
             }
+            // What is left is no message, and may have been objects.
+            readable &= frames.0.is_empty();
         }
     }
 
@@ -258,12 +233,11 @@ impl Socket {
     }
 
     /// Sends these bytes; they must fit into the send buffer.
-    pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         loop {
-            match self.inner.send(bytes, 0) {
-                Ok(_) => return Ok(()),
+            match self.datagrams.send(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                sent => return sent,
             }
         }
     }
@@ -272,19 +246,37 @@ impl Socket {
     pub(crate) fn receive(&mut self, flags: i32) -> io::Result<()> {
         loop {
             self.buffer.clear();
-            // The buffer has its room already: `BufMut` for `Vec` would offer no more than that.
-            let (length, sender) = match self.inner.recv_from(&mut self.buffer, flags | MSG_TRUNC) {
+            let (length, sender) = match self.datagrams.receive(&mut self.buffer, flags) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            if sender.port_number() != KERNEL {
+            if sender != KERNEL {
                 continue;
             }
             if length > self.buffer.len() {
+                // The next one of that length fits.
+                self.buffer.clear();
+                self.buffer.reserve(length);
                 return Err(Errno::MSGSIZE.into());
             }
             return Ok(());
+        }
+    }
+
+    /// Reads one datagram if there is one, and says so.
+    pub(crate) fn receive_now(&mut self) -> io::Result<Received> {
+        match self.receive(MSG_DONTWAIT) {
+            Ok(()) => Ok(Received::Datagram),
+            Err(error) if is_loss(&error) => {
+                self.buffer.clear();
+                Ok(Received::Loss)
+            }
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::AGAIN) => {
+                self.buffer.clear();
+                Ok(Received::Nothing)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -293,122 +285,37 @@ impl Socket {
         Frames(&self.buffer)
     }
 
-    pub(crate) fn inner(&self) -> &netlink_sys::Socket {
-        &self.inner
+    /// Listens to a group.
+    pub(crate) fn join(&mut self, group: u32) -> io::Result<()> {
+        self.datagrams.join(group)
     }
 }
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.as_fd()
+        self.datagrams.as_fd()
     }
 }
 
-/// Beyond `rmem_max` where we may, else as far as it goes.
-pub(crate) fn grow_receive_buffer(socket: BorrowedFd<'_>, size: usize) -> io::Result<()> {
-    sockopt::set_socket_recv_buffer_size_force(socket, size)
-        .or_else(|_| sockopt::set_socket_recv_buffer_size(socket, size))
-        .map_err(Into::into)
+/// What there was to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// A datagram; it is in the buffer.
+    Datagram,
+    /// Datagrams that were dropped or cut; there may be more to read.
+    Loss,
+    /// Nothing.
+    Nothing,
 }
 
-/// The end of an exchange, if this is one.
-fn ending(frame: &Frame<'_>) -> Option<Answer> {
-    match frame.kind {
-        // It carries an error number as NLMSG_ERROR does, but repeats no header.
-        NLMSG_DONE => Some(answer(frame.body, Attributes::after(frame.body, 4))),
-        _ => acknowledgement(frame),
-    }
-}
-
-/// What an acknowledgement says, if this is one.
-pub(crate) fn acknowledgement(frame: &Frame<'_>) -> Option<Answer> {
-    if frame.kind != NLMSG_ERROR {
-        return None;
-    }
-    Some(answer(frame.body, remarks(frame)))
-}
-
-/// Where in the request lies what is amiss, if an acknowledgement says that.
-pub(crate) fn offset(frame: &Frame<'_>) -> Option<u32> {
-    remarks(frame)
-        .get(NLMSGERR_ATTR_OFFS)
-        .and_then(wire::read_u32)
-}
-
-/// What an acknowledgement says in attributes.
-fn remarks<'a>(frame: &Frame<'a>) -> Attributes<'a> {
-    if frame.flags & wire::ACK_ATTRIBUTES == 0 {
-        return Attributes::default();
-    }
-    let repeated = match frame.flags & wire::CAPPED {
-        0 => frame.body.get(4..).and_then(wire::read_u32).unwrap_or(0),
-        _ => 16,
-    };
-    Attributes::after(frame.body, 4 + usize::try_from(repeated).unwrap_or(0))
-}
-
-fn answer(body: &[u8], attributes: Attributes<'_>) -> Answer {
-    let number = wire::read_u32(body).unwrap_or(0).cast_signed();
-    if number == 0 {
-        return Answer::Done;
-    }
-    Answer::Refused(Refusal {
-        errno: Errno::from_raw_os_error(number.wrapping_neg()),
-        hint: attributes
-            .get(NLMSGERR_ATTR_MSG)
-            .map(|text| wire::read_text(text).into_boxed_str()),
-    })
+/// Whether something was lost, but not the socket.
+fn is_loss(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOBUFS | Errno::MSGSIZE)
+    )
 }
 
 const KERNEL: u32 = 0;
-/// Say how long it was, even if it was cut.
-const MSG_TRUNC: i32 = 0x20;
 /// Do not wait.
-pub(crate) const MSG_DONTWAIT: i32 = 0x40;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame<'a>(kind: u16, flags: u16, body: &'a [u8]) -> Frame<'a> {
-        Frame {
-            kind,
-            flags,
-            sequence: 1,
-            body,
-        }
-    }
-
-    #[test]
-    fn an_acknowledgement_says_done_or_why_not() {
-        let done = [[0; 4], 16_u32.to_ne_bytes(), [0; 4], [0; 4], [0; 4]].concat();
-        assert_eq!(
-            acknowledgement(&frame(NLMSG_ERROR, wire::CAPPED, &done)),
-            Some(Answer::Done)
-        );
-        let mut refused = (-17_i32).to_ne_bytes().to_vec();
-        refused.extend([0; 16]);
-        refused.extend([8, 0, 1, 0]);
-        refused.extend(b"why\0");
-        let flags = wire::CAPPED | wire::ACK_ATTRIBUTES;
-        let want = Answer::Refused(Refusal {
-            errno: Errno::EXIST,
-            hint: Some("why".into()),
-        });
-        assert_eq!(
-            acknowledgement(&frame(NLMSG_ERROR, flags, &refused)),
-            Some(want)
-        );
-        assert_eq!(acknowledgement(&frame(16, 0, &done)), None);
-    }
-
-    #[test]
-    fn a_list_ends_with_its_error() {
-        assert_eq!(ending(&frame(NLMSG_DONE, 0, &[0; 4])), Some(Answer::Done));
-        let refused = (-95_i32).to_ne_bytes();
-        assert!(matches!(
-            ending(&frame(NLMSG_DONE, 0, &refused)),
-            Some(Answer::Refused(refusal)) if refusal.errno == Errno::OPNOTSUPP
-        ));
-    }
-}
+const MSG_DONTWAIT: i32 = 0x40;

@@ -9,7 +9,7 @@ use netlink::nft::{
 };
 use netlink::{Address, Change, Namespace, Netlink};
 
-use crate::{ip, name, net, skipped, up};
+use crate::{arrives, ip, name, net, skipped, up};
 
 const NODE: &str = "10.9.0.1";
 const PODS: [&str; 2] = ["10.9.1.1", "10.9.1.2"];
@@ -28,6 +28,7 @@ fn tracked() -> Option<(Namespace, Conntrack)> {
     let addresses = ["10.9.0.1/32", "10.9.1.1/32", "10.9.1.2/32", "fd00::1/128"];
     changes.extend(addresses.map(|address| Change::add(Address::new(lo, net(address)))));
     netlink.apply_all(&changes).unwrap();
+    arrives(&namespace, ip(POD6));
 
     let table = Table::new(Family::Inet, "tracking");
     let ports = Set::map(

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use netlink::{
     Address, Change, Error, Link, LinkKind, LinkName, LinkSettings, Monitor, Namespace, Netlink,
-    NewLink, Peer, Topic,
+    NewLink, Peer, RouteKind, Topic,
 };
 
 /// Says why a test does not run here, if so.
@@ -85,6 +85,20 @@ fn carries(namespace: &Namespace) {
     let mut monitor = Monitor::open_in(namespace, &[Topic::Links], 64 << 10).unwrap();
     let mut netlink = Netlink::open_in(namespace).unwrap();
     while !netlink.link_named(&name("e0")).unwrap().running {
+        monitor.next_within(Duration::from_secs(5)).unwrap();
+    }
+}
+
+/// Waits until packets to an address of this host arrive: of an IPv6 address, the kernel makes the
+/// route a moment after it has taken the address.
+fn arrives(namespace: &Namespace, address: IpAddr) {
+    let mut monitor = Monitor::open_in(namespace, &[Topic::Routes], 64 << 10).unwrap();
+    let mut netlink = Netlink::open_in(namespace).unwrap();
+    let mut is_local = || {
+        let route = netlink.route_to(address, 0, None);
+        route.is_ok_and(|route| route.is_some_and(|route| route.kind == RouteKind::Local))
+    };
+    while !is_local() {
         monitor.next_within(Duration::from_secs(5)).unwrap();
     }
 }
