@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a test says why it was skipped")]
 
 mod conntrack;
+mod generic;
 mod links;
 mod lists;
 mod namespaces;
