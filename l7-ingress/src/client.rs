@@ -17,6 +17,7 @@ use l7_ingress_core::head_guard::{HeadGuard, Limits, Phase, Scan};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::session::Session;
 use crate::stream::Stream;
 use crate::watchdog::Watchdog;
 
@@ -49,6 +50,8 @@ pub(crate) struct Client {
     pub(crate) proxied: bool,
     /// Whether it came through TLS.
     pub(crate) tls: bool,
+    /// What TLS told of it.
+    pub(crate) session: Option<Box<Session>>,
     opened: Instant,
     /// Requests that are being answered.
     in_flight: AtomicU32,
@@ -89,7 +92,7 @@ impl AfterUpgrade {
 }
 
 impl Client {
-    pub(crate) fn new(origin: Origin, tls: bool, now: Instant) -> Arc<Self> {
+    pub(crate) fn new(origin: Origin, session: Option<Session>, now: Instant) -> Arc<Self> {
         let Origin {
             address,
             port,
@@ -100,7 +103,8 @@ impl Client {
             ip: address.ip().to_canonical().to_string().into(),
             port: port.to_string().into(),
             proxied,
-            tls,
+            tls: session.is_some(),
+            session: session.map(Box::new),
             opened: now,
             in_flight: AtomicU32::new(0),
             requests: AtomicU64::new(0),

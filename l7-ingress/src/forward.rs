@@ -69,6 +69,7 @@ pub(crate) async fn answer(
             }
             let job = Job {
                 worker,
+                client,
                 global,
                 head: &head,
                 route: &route,
@@ -315,6 +316,7 @@ fn authority(head: &Parts) -> Option<&str> {
 /// A request on its way to an endpoint.
 struct Job<'r> {
     worker: &'r Rc<Worker>,
+    client: &'r Client,
     global: &'r Global,
     head: &'r Parts,
     route: &'r Arc<Route>,

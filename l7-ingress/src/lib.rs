@@ -29,6 +29,7 @@ mod record;
 mod reply;
 mod routes;
 mod serve;
+mod session;
 mod settings;
 mod stream;
 mod streams;

@@ -60,7 +60,8 @@ impl Reply {
                 [] => ResponseBody::empty(),
                 body => ResponseBody::full(body.to_vec()),
             },
-            _ => ResponseBody::full(page(status)),
+            Self::Filtered(answer) => ResponseBody::full(page(status, answer.detail)),
+            _ => ResponseBody::full(page(status, None)),
         });
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -87,14 +88,16 @@ impl From<RequestBodyError> for Reply {
     }
 }
 
-fn page(status: StatusCode) -> String {
+fn page(status: StatusCode, text: Option<&str>) -> String {
     let title = format!(
         "{} {}",
         status.as_str(),
         status.canonical_reason().unwrap_or_default()
     );
+    let text = text.map(|text| format!("<center>{text}</center>\r\n"));
+    let text = text.unwrap_or_default();
     format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n\
-         <center><h1>{title}</h1></center>\r\n<hr><center>penstock</center>\r\n</body>\r\n</html>\r\n"
+         <center><h1>{title}</h1></center>\r\n{text}<hr><center>penstock</center>\r\n</body>\r\n</html>\r\n"
     )
 }

@@ -16,10 +16,11 @@ use bytes::{Bytes, BytesMut};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::sync::WaitForCancellationFuture;
 
 use l7_ingress_core::proxy_protocol::Endpoints;
@@ -27,7 +28,9 @@ use l7_ingress_core::proxy_protocol::Endpoints;
 use crate::client::{Client, GuardedIo, Linger, Origin};
 use crate::forward;
 use crate::proxy_protocol;
+use crate::session::Session;
 use crate::stream::{Socket, Stream};
+use crate::tls::{self, canonical};
 use crate::watchdog::Watchdog;
 use crate::worker::Worker;
 
@@ -99,7 +102,7 @@ async fn serve(
         proxied,
     };
     if !tls {
-        let client = Client::new(origin, false, Instant::now());
+        let client = Client::new(origin, None, Instant::now());
         return plain(worker, socket, client).await;
     }
     if has_passthroughs {
@@ -111,7 +114,11 @@ async fn serve(
     let stream = handshake(worker, socket).await?;
     let session = stream.get_ref().1;
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let client = Client::new(origin, true, Instant::now());
+    let client = Client::new(
+        origin,
+        Some(Session::new(session, &worker.table())),
+        Instant::now(),
+    );
     let stream = Stream::Tls(Box::new(stream.into()));
     if http2 {
         http2::serve(worker, stream, client).await
@@ -144,8 +151,18 @@ async fn handshake(
             true => &worker.tls,
             false => &worker.tls_http1,
         };
-        let acceptor = TlsAcceptor::from(Arc::clone(tls));
-        acceptor.accept(socket).await
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        let name = hello.client_hello().server_name().map(canonical);
+        let own = worker.table();
+        let own = own.authorities(name.as_deref());
+        let tls = match own {
+            None => tls,
+            Some(authorities) => {
+                let both = tls::with_clients(authorities, [&worker.tls, &worker.tls_http1]);
+                &both[usize::from(!global.http2.is_offered)]
+            }
+        };
+        hello.into_stream(Arc::clone(tls)).await
     };
     let stream = timeout(global.client.handshake, handshake).await?;
     stream.map_err(|error| {

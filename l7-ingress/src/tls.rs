@@ -4,11 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use l7_ingress_core::Table;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use l7_ingress_core::{Authorities, Table};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SignatureAlgorithm, SignatureScheme};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureAlgorithm, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 /// The cryptography: X25519MLKEM768, X25519, P-256, P-384; TLS 1.3 and 1.2.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
@@ -34,6 +39,97 @@ pub(crate) fn server_config(
     Ok(Arc::new(config))
 }
 
+/// A server's name as the table knows it.
+pub(crate) fn canonical(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// How handshakes are done with clients that are asked for a certificate: as without, and with tickets and sessions of
+/// their own.
+pub(crate) fn with_clients<'a>(
+    authorities: &'a Authorities,
+    without: [&Arc<ServerConfig>; 2],
+) -> &'a [Arc<ServerConfig>; 2] {
+    authorities.handshakes(|| {
+        let verifier = Arc::new(AnyClient {
+            names: authorities.names(),
+            provider: provider(),
+        });
+        // Without randomness there is no handshake either; then nothing is resumed.
+        let ticketer = aws_lc_rs::Ticketer::new();
+        let sessions = ServerSessionMemoryCache::new(SESSIONS);
+        without.map(|config| {
+            let mut own = ServerConfig::builder_with_provider(Arc::clone(&verifier.provider))
+                .with_safe_default_protocol_versions()
+                .expect("the provider has cipher suites for TLS 1.2 and 1.3")
+                .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
+                .with_cert_resolver(Arc::clone(&config.cert_resolver));
+            own.alpn_protocols.clone_from(&config.alpn_protocols);
+            own.send_tls13_tickets = config.send_tls13_tickets;
+            own.session_storage = Arc::clone(&sessions) as _;
+            if let Ok(ticketer) = &ticketer {
+                own.ticketer = Arc::clone(ticketer);
+            }
+            Arc::new(own)
+        })
+    })
+}
+
+/// Sessions without tickets that are kept for clients of one Secret.
+const SESSIONS: usize = 256;
+
+/// Takes any certificate that its client has the key of: requests are judged, not handshakes.
+#[derive(Debug)]
+struct AnyClient {
+    names: Vec<DistinguishedName>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for AnyClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.names
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
 /// Finds certificates in the table of the moment, so that a new one needs no new listener.
 struct Resolver {
     table: Arc<ArcSwap<Table>>,
@@ -47,9 +143,7 @@ impl fmt::Debug for Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello
-            .server_name()
-            .map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+        let name = hello.server_name().map(canonical);
         let table = self.table.load();
         choose(
             table.certificates(name.as_deref()),

@@ -5,6 +5,7 @@ mod auth;
 mod backend_tls;
 mod canary;
 mod catalogue;
+mod client_auth;
 mod cors;
 pub(crate) mod external;
 mod limit;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use model::ObjectName;
 
 pub(crate) use self::auth::BasicWish;
+use self::client_auth::ClientAuthWish;
 use self::reader::Reader;
 use crate::backend_tls::TlsWish;
 use crate::filter::Policy;
@@ -63,6 +65,8 @@ pub(crate) struct Annotations {
     pub(crate) basic: Option<BasicWish>,
     /// The ConfigMap with fields for the server that is asked who may come in.
     pub(crate) auth_fields: Option<ObjectName>,
+    /// What clients have to show.
+    pub(crate) client_auth: Option<Box<ClientAuthWish>>,
     /// The Secrets that they name, and what for.
     pub(crate) secrets: Box<[(ObjectName, Use)]>,
     /// Which requests of another Ingress it takes; then it has none of its own.
@@ -126,6 +130,7 @@ impl Annotations {
         values.app_root = redirect::app_root(&mut reader);
         values.from_to_www = reader.boolean("from-to-www-redirect").unwrap_or_default();
         values.aliases = redirect::aliases(&mut reader);
+        values.client_auth = client_auth::read(&mut reader);
         values.custom_headers = custom_headers(&mut reader);
         values.basic = auth::basic(&mut reader);
         values.canary = canary::read(&mut reader).map(Arc::new);

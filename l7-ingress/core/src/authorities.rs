@@ -1,10 +1,18 @@
 //! Bundles of certificate authorities: from PEM to what a verifier is made of.
 
+mod trust;
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::ServerConfig;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use thiserror::Error;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate, X509Error};
 
+
+
+use self::trust::Trust;
 use crate::secret::{AUTHORITIES, REVOKED, SecretData};
 
 /// Why a Secret holds no usable bundle. Whoever wrote the Secret is at fault.
@@ -20,6 +28,10 @@ pub(crate) enum AuthoritiesError {
     X509(usize, #[source] x509_parser::nom::Err<X509Error>),
     #[error("list {0} is no X.509: {1}")]
     List(usize, #[source] x509_parser::nom::Err<X509Error>),
+    #[error("certificate {0} cannot be an authority's: {1}")]
+    Anchor(usize, #[source] webpki::Error),
+    #[error("list {0} cannot be used: {1}")]
+    Unusable(usize, #[source] webpki::Error),
 }
 
 impl AuthoritiesError {
@@ -32,21 +44,33 @@ impl AuthoritiesError {
     pub(crate) fn field(&self) -> String {
         let name = match self {
             Self::Pem(name, _) | Self::Empty(name) => name,
-            Self::NoField | Self::X509(..) => AUTHORITIES,
-            Self::List(..) => REVOKED,
+            Self::NoField | Self::X509(..) | Self::Anchor(..) => AUTHORITIES,
+            Self::List(..) | Self::Unusable(..) => REVOKED,
         };
         format!("data[{name}]")
     }
 }
 
 /// Who is believed, and what is believed no more.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Authorities {
+#[derive(Debug)]
+pub struct Authorities {
     /// At least one.
     pub(crate) certificates: Vec<CertificateDer<'static>>,
     /// Empty where the Secret has no `ca.crl`.
     pub(crate) revoked: Vec<CertificateRevocationListDer<'static>>,
+    pub(crate) trust: Trust,
+    /// How handshakes are done with their clients. Made once for each version of a Secret, so that tickets and sessions
+    /// of one are no good for another.
+    handshakes: OnceLock<[Arc<ServerConfig>; 2]>,
 }
+
+impl PartialEq for Authorities {
+    fn eq(&self, other: &Self) -> bool {
+        self.certificates == other.certificates && self.revoked == other.revoked
+    }
+}
+
+impl Eq for Authorities {}
 
 impl Authorities {
     /// Parses a Secret's `ca.crt`, and `ca.crl` if it is there.
@@ -68,9 +92,29 @@ impl Authorities {
                 .map_err(|error| AuthoritiesError::List(index, error))?;
         }
         Ok(Self {
+            trust: Trust::new(&certificates, &revoked)?,
             certificates,
             revoked,
+            handshakes: OnceLock::new(),
         })
+    }
+
+    /// How handshakes are done with clients that are asked for a certificate: with HTTP/2, and without. Whoever asks
+    /// first makes it.
+    pub fn handshakes(
+        &self,
+        make: impl FnOnce() -> [Arc<ServerConfig>; 2],
+    ) -> &[Arc<ServerConfig>; 2] {
+        self.handshakes.get_or_init(make)
+    }
+
+    /// The names of those who are believed (RFC 8446 §4.2.4).
+    #[must_use]
+    pub fn names(&self) -> Vec<rustls::DistinguishedName> {
+        let anchors = self.trust.anchors.iter();
+        anchors
+            .map(|anchor| rustls::DistinguishedName::in_sequence(&anchor.subject))
+            .collect()
     }
 }
 

@@ -106,8 +106,7 @@ impl Terms {
                 "Secret {secret} has no ca.crt that endpoints could be verified by"
             ));
         };
-        let verifier = Verified::new(&authorities, depth)
-            .map_err(|error| format!("Secret {}: {error}", wish.secret))?;
+        let verifier = Verified::new(Arc::clone(&authorities), depth);
         Ok(Self {
             wish,
             certificate,

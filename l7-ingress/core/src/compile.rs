@@ -11,6 +11,7 @@
 mod accept;
 mod backend_tls;
 mod canary;
+mod client_auth;
 mod configs;
 mod host;
 mod ingresses;

@@ -23,6 +23,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::Route;
+use crate::client_auth::ClientAuth;
 use crate::forwarded::Forwarded;
 use crate::snippet::{self, Ran, Snippet, State};
 use crate::upstream::Upstream;
@@ -99,10 +100,14 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Stage {
+    /// `auth-tls-*`: 400, 421. nginx looks at certificates before it does anything.
+    ClientCertificate,
     /// `block-cidrs`, `block-user-agents`, `block-referers`: 403.
     Blocked,
     /// `from-to-www-redirect`: nothing else is done on the other host.
     OtherHost,
+    /// `auth-tls-match-cn`, and all of `auth-tls-*` where their Secret is missing or bad: 403.
+    ClientName,
     /// `server-snippet`.
     ServerSnippet,
     /// `app-root`.
@@ -123,6 +128,8 @@ pub enum Stage {
     HttpsRedirect,
     /// To where a snippet has rewritten to.
     Elsewhere,
+    /// Plain HTTP where a client certificate has to be shown: 400.
+    Unencrypted,
     /// `limit-rps`, `limit-rpm`: 503.
     RequestRate,
     /// `limit-connections`: 503.
@@ -137,9 +144,11 @@ pub enum Stage {
 
 impl Stage {
     /// All, in the order in which they run.
-    pub const ORDER: [Self; 17] = [
+    pub const ORDER: [Self; 20] = [
+        Self::ClientCertificate,
         Self::Blocked,
         Self::OtherHost,
+        Self::ClientName,
         Self::ServerSnippet,
         Self::AppRoot,
         Self::BodySize,
@@ -150,6 +159,7 @@ impl Stage {
         Self::Redirect,
         Self::HttpsRedirect,
         Self::Elsewhere,
+        Self::Unencrypted,
         Self::RequestRate,
         Self::Connections,
         Self::Sources,
@@ -163,6 +173,9 @@ impl Stage {
             Self::Blocked => route.policy.blocked.is_some(),
             Self::OtherHost => matches!(route.moved, Some(Moved::Host(..))),
             Self::ServerSnippet => route.server.as_ref().is_some_and(|server| server.runs()),
+            Self::ClientCertificate | Self::ClientName | Self::Unencrypted => {
+                route.client_auth.is_some()
+            }
             Self::AppRoot => route.app_root.is_some(),
             Self::BodySize => route.policy.body_limit.is_some(),
             Self::TrailingSlash => matches!(route.moved, Some(Moved::Slash)),
@@ -199,6 +212,10 @@ impl Stage {
                 blocked.and_then(|blocked| blocked.judge(facts)).into()
             }
             Self::OtherHost | Self::TrailingSlash => redirect::moved(route, facts).into(),
+            Self::ClientCertificate | Self::ClientName | Self::Unencrypted => {
+                let auth = route.client_auth.as_ref();
+                auth.map_or(Verdict::Continue, |auth| self.client(route, auth, facts))
+            }
             Self::AppRoot => redirect::to_app_root(route, facts).into(),
             Self::BodySize => body_size(route, facts).into(),
             Self::Preflight => {
@@ -250,6 +267,25 @@ impl Stage {
     }
 }
 
+impl Stage {
+    fn client<'r>(
+        self,
+        route: &Route,
+        auth: &'r Arc<ClientAuth>,
+        facts: &Facts<'_>,
+    ) -> Verdict<'r> {
+        match (self, facts.tls) {
+            (Self::ClientCertificate, true) if auth.asks() => {
+                Verdict::Ask(Question::Certificate(auth))
+            }
+            (Self::ClientName, true) if auth.names() => Verdict::Ask(Question::Name(auth)),
+            (Self::ClientName, _) => auth.admit_name(""),
+            (Self::Unencrypted, false) => auth.admit_plain(&route.path),
+            _ => Verdict::Continue,
+        }
+    }
+}
+
 // A bit of [`Stages`] is a place in the order.
 const _: () = {
     let mut place = 0;
@@ -267,6 +303,9 @@ impl std::fmt::Display for Stage {
             Self::ServerSnippet => "server-snippet",
             Self::Snippet => "configuration-snippet",
             Self::Elsewhere => "rewritten too often",
+            Self::ClientCertificate => "client certificate",
+            Self::ClientName => "name in the client certificate",
+            Self::Unencrypted => "a client certificate cannot be shown without TLS",
             Self::AppRoot => "redirect to the application's root",
             Self::BodySize => "the body is too long",
             Self::TrailingSlash => "redirect to the path with a slash",
@@ -343,10 +382,12 @@ pub struct Answer {
     pub status: StatusCode,
     /// Fields of the response.
     pub fields: Vec<(HeaderName, HeaderValue)>,
-    /// Whether a page that shows the status is the body; without, there is none.
+    /// Whether a page that shows the status is the body.
     pub page: bool,
     /// The body, where it is no such page.
     pub body: Vec<u8>,
+    /// What the page says, too.
+    pub detail: Option<&'static str>,
 }
 
 impl Answer {
@@ -358,6 +399,7 @@ impl Answer {
             fields: Vec::new(),
             page: true,
             body: Vec::new(),
+            detail: None,
         }
     }
 
@@ -433,6 +475,10 @@ impl From<Option<Answer>> for Verdict<'_> {
 /// What a stage wants to know of the proxy.
 #[derive(Debug)]
 pub enum Question<'r> {
+    /// Whether the client has shown a certificate as it is asked for.
+    Certificate(&'r Arc<ClientAuth>),
+    /// Whose certificate it is.
+    Name(&'r Arc<ClientAuth>),
     /// Whether the client keeps to the rates.
     Rate(&'r Limits),
     /// Whether it has fewer requests open than it may.

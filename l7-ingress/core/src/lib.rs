@@ -9,6 +9,7 @@ mod backend_tls;
 mod certificate;
 mod cipher_list;
 mod class;
+pub mod client_auth;
 pub mod client_hello;
 mod compile;
 mod configmap;
@@ -35,6 +36,7 @@ pub mod upstream;
 mod url;
 
 pub use annotations::{Known, Support, catalogue, size};
+pub use authorities::Authorities;
 pub use backend_tls::{BackendTls, TlsId};
 pub use certificate::CertificateIdentity;
 pub use class::IngressClass;

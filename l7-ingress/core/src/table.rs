@@ -15,6 +15,8 @@ use http::StatusCode;
 use model::ObjectName;
 use rustls::sign::CertifiedKey;
 
+use crate::Authorities;
+use crate::client_auth::ClientAuth;
 use crate::filter::{Moved, Pattern, Policy, Rewrite, Stages};
 use crate::global::Global;
 use crate::snippet::{Rule, Snippet};
@@ -106,6 +108,19 @@ impl Table {
         self.host(sni)?.passthrough()
     }
 
+    /// Whose certificates a handshake that asks for `sni` (lower case) asks for; `None` for nobody's.
+    #[must_use]
+    pub fn authorities(&self, sni: Option<&str>) -> Option<&Arc<Authorities>> {
+        let auth = self.host(sni.unwrap_or_default())?.client_auth()?;
+        auth.authorities.as_ref().filter(|_| auth.asks())
+    }
+
+    /// Whether there are rules for `sni` (lower case) itself, be it by a wildcard: not those for all hosts.
+    #[must_use]
+    pub fn knows(&self, sni: &str) -> bool {
+        self.host(sni).is_some_and(|host| !host.pattern().is_empty())
+    }
+
     /// Every route, by host, in the order in which they are tried.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         let mut hosts: Vec<&Host> = self.hosts.iter().collect();
@@ -177,6 +192,8 @@ pub struct Route {
     pub moved: Option<Moved>,
     /// What else is done for its host.
     pub server: Option<Arc<Snippet>>,
+    /// What clients of its host have to show.
+    pub client_auth: Option<Arc<ClientAuth>>,
     /// What else its Ingress asks for.
     pub policy: Arc<Policy>,
     /// The filters that have something to do here.

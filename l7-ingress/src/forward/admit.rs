@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use l7_ingress_core::Route;
+use l7_ingress_core::client_auth::ClientAuth;
 use l7_ingress_core::filter::{
     self, Basic, Credentials, Facts, Limits, Next, Question, Run, Verdict,
 };
@@ -42,6 +43,8 @@ pub(super) async fn admit(
             Next::Ask(stage, question) => (stage, question),
         };
         let verdict = match question {
+            Question::Certificate(auth) => certificate(auth, facts, record),
+            Question::Name(auth) => auth.admit_name(subject(record)),
             Question::Rate(limits) => rate(worker, route, limits, (facts, record)),
             Question::Connections(limits) => connections(worker, route, limits, (facts, record)),
             // Boxed: routes that do not ask are not to carry it.
@@ -56,6 +59,23 @@ pub(super) async fn admit(
             return Err(Reply::Filtered(Box::new(answer)));
         }
     }
+}
+
+fn certificate<'r>(auth: &Arc<ClientAuth>, facts: &Facts<'_>, record: &Record) -> Verdict<'r> {
+    // A stage that asks this has seen that there is TLS.
+    let Some(session) = &record.client.session else {
+        return Verdict::Continue;
+    };
+    auth.admit(
+        facts.host,
+        session.server_name.as_deref(),
+        session.judge(auth),
+    )
+}
+
+fn subject(record: &Record) -> &str {
+    let session = record.client.session.as_ref();
+    session.map_or("", |session| session.subject())
 }
 
 fn rate<'r>(

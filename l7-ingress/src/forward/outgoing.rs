@@ -13,6 +13,7 @@ use std::rc::Rc;
 use super::Job;
 use super::aside::Aside;
 use crate::body::RequestBody;
+use crate::session;
 use crate::upstream::{Framing, Peer, write_field};
 use crate::worker::Worker;
 
@@ -201,6 +202,14 @@ impl<'r> Outgoing<'r> {
         }
     }
 
+    /// What is known of a client that was asked for a certificate.
+    fn certificate(&self, to: &mut impl Fields) {
+        let session = self.job.client.session.as_ref();
+        if let (Some(auth), Some(session)) = (&self.job.route.client_auth, session) {
+            session.tell(auth, |name, value| to.text(name, value));
+        }
+    }
+
     fn usual_fields(&self, to: &mut impl Fields) {
         let headers = &self.job.head.headers;
         let listed = listed(headers);
@@ -224,6 +233,7 @@ impl<'r> Outgoing<'r> {
                 || self.aside.is_some() && Aside::is_ours(text)
                 || cookie.is_some() && *name == header::COOKIE
                 || is_replaced(text)
+                || session::is_told(text)
                 || hides_password && *name == header::AUTHORIZATION
                 || drops_underscores && text.contains('_')
                 || tells_original_uri && text == X_ORIGINAL_URI
@@ -243,6 +253,7 @@ impl<'r> Outgoing<'r> {
         if let Some(aside) = &self.aside {
             aside.write(self.job, |name, value| to.text(name, value));
         }
+        self.certificate(to);
         let told = &self.job.told.forwarded;
         if !self.request_id.is_empty() {
             to.text("x-request-id", &self.request_id);

@@ -8,54 +8,27 @@ use rustls::crypto::{
     verify_tls13_signature,
 };
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
-use thiserror::Error;
-use webpki::{
-    BorrowedCertRevocationList, CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage,
-    RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
-};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
 
 use crate::authorities::Authorities;
-
-/// Why nobody can be verified by some authorities. Whoever wrote the Secret is at fault.
-#[derive(Debug, Error)]
-pub(super) enum VerifierError {
-    #[error("certificate {0} of ca.crt cannot be an authority's: {1}")]
-    Anchor(usize, #[source] webpki::Error),
-    #[error("list {0} of ca.crl cannot be used: {1}")]
-    List(usize, #[source] webpki::Error),
-}
 
 /// Believes what some authorities have signed.
 #[derive(Debug)]
 pub(super) struct Verified {
     algorithms: WebPkiSupportedAlgorithms,
-    anchors: Vec<TrustAnchor<'static>>,
-    lists: Vec<CertRevocationList<'static>>,
+    authorities: Arc<Authorities>,
     depth: usize,
 }
 
 impl Verified {
     /// `depth` is how many certificates may stand between the endpoint's and an authority's.
-    pub(super) fn new(authorities: &Authorities, depth: usize) -> Result<Self, VerifierError> {
-        let anchors = authorities.certificates.iter().enumerate();
-        let anchors = anchors.map(|(index, certificate)| {
-            let anchor = webpki::anchor_from_trusted_cert(certificate);
-            let anchor = anchor.map(|anchor| anchor.to_owned());
-            anchor.map_err(|error| VerifierError::Anchor(index, error))
-        });
-        let lists = authorities.revoked.iter().enumerate();
-        let lists = lists.map(|(index, list)| {
-            let list = BorrowedCertRevocationList::from_der(list).and_then(|list| list.to_owned());
-            list.map(CertRevocationList::from)
-                .map_err(|error| VerifierError::List(index, error))
-        });
-        Ok(Self {
+    pub(super) fn new(authorities: Arc<Authorities>, depth: usize) -> Self {
+        Self {
             algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,
-            anchors: anchors.collect::<Result<_, _>>()?,
-            lists: lists.collect::<Result<_, _>>()?,
+            authorities,
             depth,
-        })
+        }
     }
 
     fn verify(
@@ -65,31 +38,9 @@ impl Verified {
         now: UnixTime,
     ) -> Result<(), webpki::Error> {
         let leaf = EndEntityCert::try_from(leaf)?;
-        let lists: Vec<_> = self.lists.iter().collect();
-        // As nginx does where it has a list: every authority on the way needs one that is not out of date.
-        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
-            options
-                .with_depth(RevocationCheckDepth::Chain)
-                .with_status_policy(UnknownStatusPolicy::Deny)
-                .with_expiration_policy(ExpirationPolicy::Enforce)
-                .build()
-        });
-        let is_short = |path: &VerifiedPath<'_>| {
-            let between = path.intermediate_certificates().count();
-            let is_short = between <= self.depth;
-            is_short
-                .then_some(())
-                .ok_or(webpki::Error::PathLenConstraintViolated)
-        };
-        leaf.verify_for_usage(
-            self.algorithms.all,
-            &self.anchors,
-            others,
-            now,
-            KeyUsage::server_auth(),
-            revocation,
-            Some(&is_short),
-        )?;
+        let usage = (KeyUsage::server_auth(), self.depth);
+        let trust = &self.authorities.trust;
+        trust.verify(&leaf, others, usage, now)?;
         leaf.verify_is_valid_for_subject_name(name)
     }
 }

@@ -112,8 +112,8 @@ impl Scope<'_> {
         self.last_good((secret, field, error.to_string()), last)
     }
 
-    /// What endpoints are verified by.
-    fn trusted_authorities(
+    /// What endpoints, or clients, are verified by.
+    pub(super) fn trusted_authorities(
         &mut self,
         secret: &ObjectName,
     ) -> Result<Option<Arc<Authorities>>, String> {

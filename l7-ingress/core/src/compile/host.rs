@@ -111,7 +111,8 @@ impl Scope<'_> {
         };
         let app_root = app_root(&mut routes);
         let server = self.server_snippet(&rules);
-        let is_needed = app_root.is_some() || server.is_some();
+        let client_auth = self.client_auth(&rules);
+        let is_needed = app_root.is_some() || server.is_some() || client_auth.is_some();
         let is_served = owner.is_some() || host.is_empty();
         let default = if has_root(&routes) || !is_served {
             None
@@ -129,6 +130,7 @@ impl Scope<'_> {
         let finished = |mut route: Route| {
             route.app_root.clone_from(&app_root);
             route.server.clone_from(&server);
+            route.client_auth.clone_from(&client_auth);
             arc(route)
         };
         Compiled {
@@ -180,6 +182,7 @@ impl Scope<'_> {
                         canary: None,
                         https_redirect: self.redirect(ingress, &path.path, rules.has_tls),
                         app_root: ingress.annotations.app_root.clone(),
+                        client_auth: None,
                         moved: None,
                         server: None,
                         errors: self.errors(&ingress.name, &policy),
@@ -343,6 +346,7 @@ impl Scope<'_> {
             canary: None,
             https_redirect,
             app_root: None,
+            client_auth: None,
             moved: None,
             server: None,
             errors: policy.and_then(|policy| self.errors(ingress, policy)),

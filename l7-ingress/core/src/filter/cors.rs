@@ -103,7 +103,6 @@ impl Cors {
         self.allowed(head)?;
         let answer = Answer {
             page: false,
-            body: Vec::new(),
             ..Answer::status(StatusCode::NO_CONTENT)
         };
         let plain = HeaderValue::from_static("text/plain charset=UTF-8");

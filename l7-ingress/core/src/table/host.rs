@@ -7,6 +7,7 @@ use rustls::sign::CertifiedKey;
 
 use super::paths::PathIndex;
 use super::{Passthrough, PathType, Route};
+use crate::client_auth::ClientAuth;
 
 /// One host pattern.
 #[derive(Debug)]
@@ -71,6 +72,11 @@ impl Host {
 
     pub(crate) fn certificates(&self) -> Option<&[Arc<CertifiedKey>]> {
         self.certificates.as_deref()
+    }
+
+    /// What clients have to show: the same on all routes.
+    pub(crate) fn client_auth(&self) -> Option<&ClientAuth> {
+        self.routes().next()?.client_auth.as_deref()
     }
 
     pub(crate) fn find(&self, path: &str) -> Option<&Arc<Route>> {
