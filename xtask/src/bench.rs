@@ -1,9 +1,11 @@
-//! `cargo xtask bench l7`: l7-ingress beside nginx and HAProxy, and alone at scale.
+//! `cargo xtask bench l7`: l7-ingress beside nginx and HAProxy, and alone at scale. `cni`: pods connected.
 
 mod backend;
 mod client;
+mod cni;
 mod conditions;
 mod config;
+mod document;
 mod measure;
 mod procfs;
 mod report;
@@ -11,6 +13,7 @@ mod scale;
 mod scenario;
 mod stats;
 mod sut;
+mod table;
 
 pub(crate) use sut::free_ports;
 
@@ -37,6 +40,8 @@ use crate::{certs, process, workspace};
 pub(crate) enum Target {
     /// l7-ingress, nginx and HAProxy in turns; writes docs/benchmarks.md
     L7(Args),
+    /// penstock-cni and Debian's containernetworking-plugins in turns; writes docs/benchmarks.md
+    Cni(cni::Args),
 }
 
 /// `cargo xtask bench l7`
@@ -109,7 +114,10 @@ pub(crate) fn run(
     target: Target,
     runtime: impl FnOnce() -> Result<tokio::runtime::Runtime>,
 ) -> Result<ExitCode> {
-    let Target::L7(args) = target;
+    let args = match target {
+        Target::L7(args) => args,
+        Target::Cni(args) => return cni::run(&args, runtime),
+    };
     let Some(program) = args.program.clone() else {
         return build_and_rerun();
     };
@@ -212,7 +220,7 @@ async fn measure_all(args: &Args, program: PathBuf, cpus: Cpus, file_limit: u64)
         backend,
     };
     let chosen = Scenario::chosen(&args.scenario);
-    let mut report = Report::new(conditions::gather(&bench, plan)?);
+    let mut report = Report::new(conditions::gather(&bench, plan));
     for scenario in &chosen {
         println!("measuring: {}", scenario.title());
         match scenario.load() {

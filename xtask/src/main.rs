@@ -31,7 +31,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure l7-ingress beside its peers
+    /// Measure programs beside their peers
     #[command(subcommand)]
     Bench(bench::Target),
     /// Run l7-ingress on deploy/demo with backends of its own, until Ctrl-C

@@ -37,11 +37,15 @@ pub(crate) fn build(binary: &str, profile: &str) -> Result<PathBuf> {
         .with_context(|| format!("cargo does not say where {binary} is"))
 }
 
-/// The programs of `$PATH` and of the folders that hold daemons, which users often lack in theirs.
+/// The programs of `$PATH`, of the folders that hold daemons, which users often lack in theirs, and of the
+/// one where Debian keeps CNI plugins.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
-        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")])
+        .chain(["/usr/sbin", "/usr/local/sbin", CNI_PLUGINS].map(PathBuf::from))
         .map(|folder| folder.join(name))
         .find(|program| program.is_file())
 }
+
+/// Debian's place for CNI plugins.
+pub(crate) const CNI_PLUGINS: &str = "/usr/lib/cni";

@@ -3,8 +3,6 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::Result;
-
 use super::client::Ports;
 use super::config;
 use super::measure::Plan;
@@ -18,24 +16,15 @@ pub(super) struct Conditions {
     pub(super) listings: Vec<(&'static str, String)>,
 }
 
-pub(super) fn gather(bench: &Bench, plan: Plan) -> Result<Conditions> {
-    let commit = first_line("git", &["describe", "--always", "--dirty", "--abbrev=10"]);
-    let facts = vec![
-        ("date", first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
-        ("commit", commit),
-        ("kernel", first_line("uname", &["-sr"])),
-        ("CPU", cpu_model()),
-        ("memory", memory()),
+pub(super) fn gather(bench: &Bench, plan: Plan) -> Conditions {
+    let mut facts = machine();
+    facts.extend([
         (
             "placement",
             format!(
                 "proxy on CPU {}, client and backend on CPU {}",
                 bench.cpus.proxy, bench.cpus.others
             ),
-        ),
-        (
-            "load average before",
-            fs::read_to_string("/proc/loadavg")?.trim().to_owned(),
         ),
         (
             "runs",
@@ -56,10 +45,9 @@ pub(super) fn gather(bench: &Bench, plan: Plan) -> Result<Conditions> {
             "l7-ingress",
             first_line(&bench.program.to_string_lossy(), &["--version"]),
         ),
-        ("rustc", first_line("rustc", &["--version"])),
         ("wrk", first_line("wrk", &["-v"])),
         ("h2load", first_line("h2load", &["--version"])),
-    ];
+    ]);
     let ports = Ports {
         http: 80,
         https: 443,
@@ -88,7 +76,22 @@ pub(super) fn gather(bench: &Bench, plan: Plan) -> Result<Conditions> {
             config::nginx_backend("/srv".as_ref(), backend),
         ),
     ];
-    Ok(Conditions { facts, listings })
+    Conditions { facts, listings }
+}
+
+/// What was measured where and when.
+pub(super) fn machine() -> Vec<(&'static str, String)> {
+    let commit = first_line("git", &["describe", "--always", "--dirty", "--abbrev=10"]);
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    vec![
+        ("date", first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
+        ("commit", commit),
+        ("kernel", first_line("uname", &["-sr"])),
+        ("CPU", cpu_model()),
+        ("memory", memory()),
+        ("load average before", load.trim().to_owned()),
+        ("rustc", first_line("rustc", &["--version"])),
+    ]
 }
 
 /// What a program says first, on either stream.

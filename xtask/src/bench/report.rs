@@ -1,24 +1,23 @@
 //! The tables: to the terminal while it runs, and into the document when it is done.
 
-mod table;
-
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::conditions::Conditions;
+use super::document::Markers;
 use super::measure::{Row, Run};
 use super::scale::{Idle, Scale};
 use super::scenario::{Goal, Scenario};
 use super::stats::Summary;
 use super::sut::Who;
+use super::table::{kib, mib, spread, table};
 
-use table::{kib, mib, spread, table};
-
-const BEGIN: &str = "<!-- begin: written by cargo xtask bench l7 -->";
-const END: &str = "<!-- end: written by cargo xtask bench l7; what is below is kept -->";
+const MARKERS: Markers = Markers {
+    begin: "<!-- begin: written by cargo xtask bench l7 -->",
+    end: "<!-- end: written by cargo xtask bench l7; what is below is kept -->",
+};
 
 /// Everything that was measured.
 #[derive(Debug)]
@@ -103,13 +102,7 @@ impl Report {
 
     /// Replaces what is between the markers of `file`, or begins it.
     pub(super) fn write(&self, file: &Path) -> Result<()> {
-        let old = fs::read_to_string(file).unwrap_or_default();
-        let kept = old.split_once(END).map_or("\n", |(_, rest)| rest);
-        let title = old.split_once(BEGIN).map_or(TITLE, |(title, _)| title);
-        let text = format!("{title}{BEGIN}\n\n{}\n{END}{kept}", self.body());
-        fs::write(file, text).with_context(|| format!("{}", file.display()))?;
-        println!("written: {}", file.display());
-        Ok(())
+        MARKERS.replace(file, &self.body())
     }
 
     fn body(&self) -> String {
@@ -137,7 +130,6 @@ impl Report {
 /// was not seen.
 const BUSY_PERCENT: f64 = 80.0;
 
-const TITLE: &str = "# Benchmarks\n\n";
 const READING: &str = "\
 Each number is the median of the runs, with the lowest and the highest in brackets. CPU per request is the
 user and system time of all the proxy's processes, divided by the requests that were answered; it is what is
