@@ -87,7 +87,8 @@ impl Book {
     /// ADD has succeeded.
     pub(crate) fn complete(&self, key: &Key) -> Result<(), BookError> {
         let mut inner = self.lock();
-        inner.write(&[Record::Complete(key.clone())])?;
+        let record = Record::Complete(key.clone());
+        inner.journal.note(&[record]).map_err(BookError::Journal)?;
         inner.ledger.complete(key);
         Ok(())
     }
@@ -116,7 +117,7 @@ impl Book {
     pub(crate) fn release(&self, keys: &[Key]) -> Result<(), BookError> {
         let mut inner = self.lock();
         let records: Vec<_> = keys.iter().cloned().map(Record::Release).collect();
-        inner.write(&records)?;
+        inner.journal.note(&records).map_err(BookError::Journal)?;
         for key in keys {
             inner.ledger.release(key);
         }

@@ -52,14 +52,25 @@ impl Journal {
         Ok((journal, replayed))
     }
 
-    /// Writes records; when this returns they survive a crash. After an error it is as if they had never
-    /// been written.
+    /// Writes records; when this returns they survive any end of the machine. After an error it is as if
+    /// they had never been written.
     pub(crate) fn append(&mut self, records: &[Record]) -> io::Result<()> {
+        self.write(records, |file| file.sync_data())
+    }
+
+    /// Writes records that survive the end of this process, and that of the machine a moment later: where
+    /// their loss, after which no pod is left either, would change nothing.
+    pub(crate) fn note(&mut self, records: &[Record]) -> io::Result<()> {
+        self.write(records, |_| Ok(()))
+    }
+
+    fn write(
+        &mut self,
+        records: &[Record],
+        keep: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<()> {
         let lines: Vec<u8> = records.iter().flat_map(journal::encode).collect();
-        let written = self
-            .file
-            .write_all(&lines)
-            .and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(&lines).and_then(|()| keep(&self.file));
         if let Err(error) = written {
             // Half a line would make the next one unreadable.
             self.file.set_len(self.length)?;
@@ -160,11 +171,11 @@ mod tests {
         journal
             .append(&[Record::Free(vec![[10, 1, 1, 9].into()])])
             .unwrap();
-        journal.append(&[Record::Complete(lease(2).key)]).unwrap();
+        journal.note(&[Record::Complete(lease(2).key)]).unwrap();
         journal.tidy(&ledger).unwrap();
         let bytes = fs::read(directory.path().join(NAME)).unwrap();
         assert_eq!(journal::replay(&bytes).records, 2);
-        journal.append(&[Record::Complete(lease(2).key)]).unwrap();
+        journal.note(&[Record::Complete(lease(2).key)]).unwrap();
         let (_, replayed) = Journal::open(directory.path(), "a").unwrap();
         assert!(
             replayed

@@ -9,6 +9,8 @@
 //! Neighbours are permanent on both sides, so that nobody ever asks for one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use cni_core::ipam::{Key, Lease};
 use ipnet::IpNet;
@@ -200,7 +202,8 @@ impl Cable {
                 changes.push(Change::Route(Verb::Append, way));
             }
         }
-        node.apply_all(&changes)
+        node.apply_all(&changes)?;
+        wait_until_it_sends(node, dev)
     }
 
     /// What is not as it was made, if anything.
@@ -294,6 +297,22 @@ pub(crate) fn remove(node: &mut Netlink, hosts: &[LinkName]) -> Result<(), Error
 
 /// The group of links that are about to go: nobody else has links in it ("peng").
 const GOING: u32 = 0x7065_6e67;
+
+/// The end that was up first drops what it is to send until the kernel has noticed that the other one is up
+/// too, for which it may wait for everybody else who changes links. Since Linux 6.8 asking makes it notice.
+fn wait_until_it_sends(node: &mut Netlink, dev: LinkIndex) -> Result<(), Error> {
+    let begun = Instant::now();
+    while begun.elapsed() < CARRIER {
+        if node.link_at(dev)?.is_none_or(|link| link.running) {
+            break;
+        }
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// The kernel looks at carriers once a second at the latest.
+const CARRIER: Duration = Duration::from_secs(2);
 
 /// Gives both ends of a cable this MTU.
 pub(crate) fn set_mtu(

@@ -6,6 +6,8 @@
 //!  ADD: hold (before anything is made) ─▶ complete (before the result is given)
 //!  DEL: going (before its answer) ─▶ release (after everything is gone)
 //! ```
+//! Hold and going are on the disk before anything else happens. The others are with the kernel, which
+//! outlives the agent; a machine that goes down takes all pods with it, and whatever they held is free.
 
 use std::net::IpAddr;
 
