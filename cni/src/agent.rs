@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::book::Book;
 use crate::collect::CollectError;
 use crate::files;
+use crate::mesh;
 use crate::metrics::Metrics;
 use crate::nat::Outside;
 use crate::node::{self, Network};
@@ -72,10 +73,12 @@ pub enum RunError {
 
 /// What every part of the agent is given.
 #[derive(Clone)]
-struct Context {
-    args: Arc<AgentArgs>,
-    cluster: Cluster,
-    network: watch::Receiver<Network>,
+pub(crate) struct Context {
+    pub(crate) args: Arc<AgentArgs>,
+    pub(crate) cluster: Cluster,
+    pub(crate) network: watch::Receiver<Network>,
+    /// How large a pod's packet may be, as far as the mesh knows.
+    mtu: watch::Receiver<Option<u32>>,
     book: Arc<Book>,
     requests: Arc<Requests>,
     metrics: Metrics,
@@ -94,10 +97,13 @@ pub async fn run(process: Process, args: RunArgs) -> Result<(), RunError> {
     let requests = Requests::new(Arc::clone(&book), Namespace::current()?);
     let requests = Arc::new(requests.map_err(RunError::Thread)?);
     let (sender, network) = watch::channel(Network::default());
+    let (mtu_sender, mtu) = watch::channel(None);
+    let mesh_metrics = mesh::Metrics::register(process.registry())?;
     let context = Context {
         args: agent,
         cluster: cluster.clone(),
         network,
+        mtu,
         book,
         requests,
         metrics,
@@ -122,6 +128,13 @@ pub async fn run(process: Process, args: RunArgs) -> Result<(), RunError> {
     tasks.spawn("node", node::follow(cluster, name, sender));
     let news = blocking(&context, move |_| Ok(underlay::follow(&changed)?));
     tasks.spawn("underlay", news);
+    let wires = mesh::Wires {
+        below: below.clone(),
+        mtu: mtu_sender,
+        ready: process.ready("mesh"),
+        metrics: mesh_metrics,
+    };
+    tasks.spawn("mesh", mesh::run(context.clone(), args.mesh, wires));
     tasks.spawn("pods", serve_pods(process.clone(), context, below, ready));
     process.shutdown().requested().await;
     Ok(())
@@ -153,6 +166,9 @@ async fn serve_pods(
                 return Ok(());
             },
             changed = below.changed() => if changed.is_err() {
+                return Ok(());
+            },
+            changed = context.mtu.changed() => if changed.is_err() {
                 return Ok(());
             },
             _ = tick.tick() => blocking(&context, keep_tidy).await?,
@@ -192,7 +208,8 @@ fn serve(process: &Process, context: &Context) -> Result<(), RunError> {
 fn set_up(context: &Context, outside: Outside) -> Result<(), RunError> {
     let ranges = &outside.local.clone();
     let underlay = Underlay::look(ranges)?;
-    let mtu = context.args.mtu.unwrap_or(underlay.mtu);
+    let mtu = *context.mtu.borrow();
+    let mtu = context.args.mtu.or(mtu).unwrap_or(underlay.mtu);
     let mut problems: Vec<_> = underlay
         .closed
         .into_iter()

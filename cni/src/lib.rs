@@ -4,6 +4,7 @@
 //!  plugin ──socket──▶ server ──▶ requests ──▶ book (ledger + journal) ──▶ pod (netlink) ──▶ removal
 //!  Node ─────watch──▶ node ────▶ Network ───▶ book, conflist, and each part
 //!  kernel ──monitor─▶ underlay ─▶ MTU ───────▶ pods that are there, and those to come
+//!  Nodes ────watch──▶ mesh ────▶ tunnels, routes, neighbours, FDB; this Node's annotations
 //!  a minute ────────▶ collect ─▶ leases whose namespace has gone
 //! ```
 
@@ -13,6 +14,7 @@ mod collect;
 mod files;
 mod flows;
 mod journal;
+mod mesh;
 mod metrics;
 mod nat;
 mod node;
@@ -32,4 +34,4 @@ pub use collect::CollectError;
 pub use nat::Outside;
 pub use pod::Step;
 pub use requests::Requests;
-pub use settings::{AgentArgs, Cli, Command, RunArgs};
+pub use settings::{AgentArgs, Backend, Cli, Command, MeshArgs, RunArgs};

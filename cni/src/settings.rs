@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use cni_core::mesh;
 use cni_core::talk::SOCKET;
+use netlink::LinkName;
 
 /// The command line.
 #[derive(Debug, clap::Parser)]
@@ -26,6 +28,9 @@ pub struct RunArgs {
     /// The agent's own.
     #[command(flatten)]
     pub agent: AgentArgs,
+    /// How pods of other nodes are reached.
+    #[command(flatten)]
+    pub mesh: MeshArgs,
     /// Where the cluster is.
     #[command(flatten)]
     pub cluster: cluster::Flags,
@@ -74,4 +79,53 @@ pub struct AgentArgs {
     /// Largest packet of a pod; without it, what the default route's link leaves for an overlay
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(68..=65535))]
     pub mtu: Option<u32>,
+}
+
+/// How pods of other nodes are reached: the same on all nodes, but for the interface.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+#[command(next_help_heading = "Mesh")]
+pub struct MeshArgs {
+    /// How packets get to another node
+    #[arg(long, value_enum, default_value_t = Backend::Vxlan)]
+    pub backend: Backend,
+
+    /// The number of the vxlan network
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..1 << 24))]
+    pub vni: u32,
+
+    /// The UDP port of vxlan
+    #[arg(long, value_name = "PORT", default_value_t = 8472, value_parser = clap::value_parser!(u16).range(1..))]
+    pub vxlan_port: u16,
+
+    /// Leave vxlan out between nodes on one link
+    #[arg(long)]
+    pub direct_routing: bool,
+
+    /// The interface towards other nodes; without it, that of the Node's address, else of the default route
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<LinkName>,
+}
+
+/// How packets get to another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backend {
+    /// In UDP, over any network
+    Vxlan,
+    /// As they are, over a link that both are on
+    HostGw,
+}
+
+impl MeshArgs {
+    pub(crate) fn settings(&self) -> mesh::Settings {
+        mesh::Settings {
+            backend: match self.backend {
+                Backend::Vxlan => mesh::Backend::Vxlan,
+                Backend::HostGw => mesh::Backend::HostGw,
+            },
+            vni: self.vni,
+            port: self.vxlan_port,
+            direct_routing: self.direct_routing,
+        }
+    }
 }

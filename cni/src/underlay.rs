@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use netlink::{Error, Event, LinkName, Monitor, Netlink, RouteFilter, Sysctl, Topic};
 use tokio::sync::watch;
 
+use crate::mesh;
+
 /// What the node's links and sysctls say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Underlay {
@@ -71,13 +73,18 @@ fn name(sysctl: &Sysctl) -> String {
     path.replace('.', "\0").replace('/', ".").replace('\0', "/")
 }
 
-/// Tells of changes that may change an [`Underlay`], but not of what we do to pods' links ourselves.
+/// Tells of changes that may change an [`Underlay`], the node's addresses or the mesh's routes, but not of what we do to pods' links ourselves.
 /// Blocks until nobody listens any more.
 pub(crate) fn follow(changed: &watch::Sender<()>) -> Result<(), Error> {
-    let mut monitor = Monitor::open(&[Topic::Links, Topic::Routes], QUEUE)?;
+    let topics = [Topic::Links, Topic::Addresses, Topic::Routes];
+    let mut monitor = Monitor::open(&topics, QUEUE)?;
     while !changed.is_closed() {
         let matters = match monitor.next_within(BREATH)? {
             Some(Event::Link(link) | Event::LinkGone(link)) => !is_pods(&link.name),
+            Some(Event::Address(address) | Event::AddressGone(address)) => {
+                !is_link_local(address.net.addr())
+            }
+            Some(Event::RouteGone(route)) if route.protocol == mesh::PROTOCOL => true,
             Some(Event::Route(route) | Event::RouteGone(route)) => {
                 route.destination.prefix_len() == 0
             }
@@ -89,6 +96,14 @@ pub(crate) fn follow(changed: &watch::Sender<()>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Each pod's link has one, and nobody else is concerned.
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
 }
 
 fn is_pods(name: &LinkName) -> bool {

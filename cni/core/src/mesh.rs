@@ -22,10 +22,10 @@ mod peer;
 
 pub use announce::announce;
 pub use compile::compile;
-pub use device::{Device, devices, vtep_mac};
+pub use device::{Device, devices, tunnel_name, vtep_mac};
 pub use diff::{Op, diff};
 pub use entry::{Dev, Entry, Forwarding, Neighbour, Route};
-pub use peer::{End, NodeFacts, Peer};
+pub use peer::{ANNOTATIONS, End, NodeFacts, Peer};
 
 use std::fmt;
 use std::net::IpAddr;
@@ -129,6 +129,25 @@ impl Local {
     fn outside(&self, family: Family) -> Option<&Outside> {
         let mut outside = self.outside.iter();
         outside.find(|outside| Family::of(outside.address) == family)
+    }
+
+    /// Leaves out the ways that no range needs: each goes by its own family, where there is such a way.
+    #[must_use]
+    pub fn without_spare_ways(mut self) -> Self {
+        let there: Vec<Family> = self
+            .outside
+            .iter()
+            .map(|it| Family::of(it.address))
+            .collect();
+        let carrier = |range: &IpNet| {
+            let own = Family::of(range.addr());
+            let own = there.iter().find(|family| **family == own);
+            own.or_else(|| there.first()).copied()
+        };
+        let needed: Vec<Family> = self.ranges.iter().filter_map(carrier).collect();
+        self.outside
+            .retain(|outside| needed.contains(&Family::of(outside.address)));
+        self
     }
 
     /// How large a packet of a pod may be; none without a way out.

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a test says why it was skipped")]
 
 mod crashes;
+mod mesh;
 mod nat;
 mod pods;
 mod process;

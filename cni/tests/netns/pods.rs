@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{Named, Node, addresses, ask, code, done, refused, skipped};
 
 /// Whether TCP from one namespace reaches the other at this address, and says who it comes from.
-fn reaches(from: &Namespace, to: &Namespace, address: IpAddr) -> IpAddr {
+pub(crate) fn reaches(from: &Namespace, to: &Namespace, address: IpAddr) -> IpAddr {
     let listener = to
         .enter(|| TcpListener::bind(SocketAddr::new(address, 0)).unwrap())
         .unwrap();

@@ -18,7 +18,7 @@ const NODE: &str = "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nspec:\n  p
                     podCIDRs: [10.77.1.0/28, \"fd77:1::/64\"]\n";
 
 /// A process that ends with this.
-struct Agent {
+pub(crate) struct Agent {
     child: Child,
     folder: PathBuf,
 }
@@ -26,15 +26,20 @@ struct Agent {
 impl Agent {
     /// Starts it on a node and waits until runtimes are told of it.
     fn start(node: &Node, folder: &Path) -> Self {
-        std::fs::create_dir_all(folder.join("manifests")).unwrap();
-        std::fs::write(folder.join("manifests/node.yaml"), NODE).unwrap();
+        let manifests = folder.join("manifests");
+        std::fs::create_dir_all(&manifests).unwrap();
+        std::fs::write(manifests.join("node.yaml"), NODE).unwrap();
+        let source = format!("--manifests={}", manifests.display());
+        Self::start_with(&node.namespace, folder, &["--node-name=n1", &source])
+    }
+
+    /// The same, with these flags.
+    pub(crate) fn start_with(namespace: &Namespace, folder: &Path, flags: &[&str]) -> Self {
         let path = |name: &str| folder.join(name).display().to_string();
         let arguments = [
             "run",
-            "--node-name=n1",
             "--admin=127.0.0.1:0",
             "--drain-delay=0s",
-            &format!("--manifests={}", path("manifests")),
             &format!("--socket={}", path("run/cni.sock")),
             &format!("--state-dir={}", path("state")),
             &format!("--cni-conf-dir={}", path("net.d")),
@@ -46,13 +51,14 @@ impl Agent {
         let spawn = move || {
             Command::new(env!("CARGO_BIN_EXE_cni-agent"))
                 .args(arguments)
+                .args(flags)
                 .stdout(Stdio::null())
                 .stderr(log)
                 .spawn()
                 .unwrap()
         };
         let mut agent = Self {
-            child: node.namespace.enter(spawn).unwrap(),
+            child: namespace.enter(spawn).unwrap(),
             folder: folder.to_owned(),
         };
         let conflist = folder.join("net.d/05-penstock.conflist");
@@ -68,7 +74,7 @@ impl Agent {
     }
 
     /// Waits until this is so.
-    fn until(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+    pub(crate) fn until(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !is_so() {
             assert!(begun.elapsed() < Duration::from_secs(20), "not {what}");
@@ -77,7 +83,7 @@ impl Agent {
         }
     }
 
-    fn ask(&self, ask: &Ask) -> Reply {
+    pub(crate) fn ask(&self, ask: &Ask) -> Reply {
         let mut stream = UnixStream::connect(self.socket()).unwrap();
         stream.write_all(&talk::frame(ask)).unwrap();
         let mut reply = Vec::new();

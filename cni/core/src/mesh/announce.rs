@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::peer::{PREFIX, field, is_of_a_node, keys};
+use super::peer::{ANNOTATIONS, field, is_of_a_node, keys};
 use super::{Backend, Family, Local, Problem, Settings};
 
 /// The annotations to be changed, by their whole names: to a value, or to none at all.
@@ -37,7 +37,7 @@ pub fn announce(
         told.insert(data, vtep);
     }
     let told = told.into_iter();
-    let told = told.map(|(key, value)| (format!("{PREFIX}{key}"), value));
+    let told = told.map(|(key, value)| (format!("{ANNOTATIONS}{key}"), value));
     let different = told.filter(|(key, value)| annotations.get(key) != value.as_ref());
     (different.collect(), problems)
 }
@@ -53,7 +53,7 @@ fn overwrite(
         Family::V4 => "public-ip-overwrite",
         Family::V6 => "public-ipv6-overwrite",
     };
-    let text = annotations.get(&format!("{PREFIX}{key}"))?;
+    let text = annotations.get(&format!("{ANNOTATIONS}{key}"))?;
     let address: Option<IpAddr> = text.parse().ok();
     let address = address.filter(|found| Family::of(*found) == family && is_of_a_node(*found));
     if address.is_none() && !text.is_empty() {

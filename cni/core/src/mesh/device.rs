@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::peer::{PREFIX, keys, read_vtep};
+use super::peer::{ANNOTATIONS, keys, read_vtep};
 use super::{Backend, Family, Local, Settings};
 use crate::spec::MacAddr;
 
@@ -39,7 +39,7 @@ pub fn devices(local: &Local, settings: &Settings) -> Vec<Device> {
         let carried = |range: &&IpNet| carrier(local, range) == Some(family);
         Device {
             family,
-            name: name(family, settings.vni),
+            name: tunnel_name(family, settings.vni),
             mac: outside.vtep,
             mtu: outside.mtu.saturating_sub(family.overhead()),
             local: outside.address,
@@ -62,8 +62,8 @@ fn carrier(local: &Local, range: &IpNet) -> Option<Family> {
     Some(Family::of(outside.address))
 }
 
-/// flannel's, as far as the kernel's 15 letters go.
-fn name(family: Family, vni: u32) -> String {
+/// What a tunnel is called: as with flannel, as far as the kernel's 15 letters go.
+pub fn tunnel_name(family: Family, vni: u32) -> String {
     let (flannels, short) = match family {
         Family::V4 => ("flannel", "fl"),
         Family::V6 => ("flannel-v6", "fl-v6"),
@@ -84,7 +84,7 @@ pub fn vtep_mac(
     annotations: &BTreeMap<String, String>,
 ) -> MacAddr {
     let [_, data] = keys(family);
-    let told = annotations.get(&format!("{PREFIX}{data}"));
+    let told = annotations.get(&format!("{ANNOTATIONS}{data}"));
     let told = told.and_then(|text| read_vtep(text, vni).ok());
     told.unwrap_or_else(|| derived_mac(uid, vni, family))
 }

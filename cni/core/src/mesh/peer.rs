@@ -11,7 +11,7 @@ use super::{Backend, Family, Problem, Settings};
 use crate::spec::MacAddr;
 
 /// What flannel's annotations begin with.
-pub(super) const PREFIX: &str = "flannel.alpha.coreos.com/";
+pub const ANNOTATIONS: &str = "flannel.alpha.coreos.com/";
 
 /// What is read of a Node object.
 #[derive(Clone, Debug)]
@@ -163,7 +163,7 @@ impl Reader<'_> {
     }
 
     fn annotation(&self, key: &str) -> Option<&'_ str> {
-        let value = self.facts.annotations.get(&format!("{PREFIX}{key}"))?;
+        let value = self.facts.annotations.get(&format!("{ANNOTATIONS}{key}"))?;
         Some(value.as_str())
     }
 
@@ -198,7 +198,7 @@ pub(super) const fn keys(family: Family) -> [&'static str; 2] {
 
 /// The path of an annotation of flannel's.
 pub(super) fn field(key: &str) -> String {
-    format!("metadata.annotations[{PREFIX}{key}]")
+    format!("metadata.annotations[{ANNOTATIONS}{key}]")
 }
 
 fn is_for_pods(range: &IpNet) -> bool {

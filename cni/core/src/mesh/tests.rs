@@ -77,7 +77,7 @@ type Told<'a> = &'a [(&'a str, &'a str)];
 
 fn annotations(told: Told<'_>) -> BTreeMap<String, String> {
     told.iter()
-        .map(|(key, value)| (format!("{}{key}", peer::PREFIX), (*value).to_owned()))
+        .map(|(key, value)| (format!("{}{key}", ANNOTATIONS), (*value).to_owned()))
         .collect()
 }
 

@@ -44,6 +44,26 @@ fn devices_are_flannels() {
 }
 
 #[test]
+fn a_way_that_no_range_needs_is_spare() {
+    let ways = |ranges: &[&str], outside: Local| {
+        let local = Local {
+            ranges: ranges.iter().map(|range| net(range)).collect(),
+            ..outside
+        };
+        let outside = local.without_spare_ways().outside;
+        let families: Vec<_> = outside.iter().map(|it| Family::of(it.address)).collect();
+        families
+    };
+    let (v4, v6) = (Family::V4, Family::V6);
+    let (four, six) = ("10.244.1.0/24", "fd00:1::/64");
+    assert_eq!(ways(&[four, six], local()), [v4, v6]);
+    assert_eq!(ways(&[four], local()), [v4]);
+    assert_eq!(ways(&[six], local()), [v6]);
+    assert_eq!(ways(&[four, six], only(local(), v6)), [v6]);
+    assert_eq!(ways(&[six], only(local(), v4)), [v4]);
+}
+
+#[test]
 fn a_hardware_address_follows_from_node_and_network() {
     let none = BTreeMap::new();
     let derived = |uid: &str, vni, family| vtep_mac(uid, vni, family, &none);
@@ -79,7 +99,7 @@ fn a_hardware_address_follows_from_node_and_network() {
 
 #[test]
 fn a_node_tells_what_flannel_tells() {
-    let key = |key: &str| format!("{}{key}", peer::PREFIX);
+    let key = |key: &str| format!("{}{key}", ANNOTATIONS);
     let told = |local: &Local, settings: &Settings, have: Told<'_>| {
         let (changes, problems) = announce(local, settings, &annotations(have));
         assert_eq!(problems, []);
