@@ -28,6 +28,7 @@ use crate::passwords::{self, Checks};
 use crate::settings::{ArgumentError, RunArgs};
 use crate::streams::{self, Ports};
 use crate::tls;
+use crate::traces::Export;
 use crate::upstream::Connector;
 use crate::worker::{self, Seed};
 use crate::{calls, dns, routes};
@@ -168,6 +169,8 @@ impl Server {
 
         let log = Writer::start().map_err(RunError::Thread)?;
         let tls = tls::server_config(Arc::clone(&provider), Arc::clone(&table))?;
+        let (spans, export) = Export::new(Arc::clone(&table), process.registry())?;
+        process.tasks().spawn_finishing("traces", export.run());
         let key = passwords::key()?;
         let connector = Connector::new();
         let zones = Zones::new(tokio::time::Instant::now());
@@ -180,6 +183,7 @@ impl Server {
             listeners,
             metrics: metrics.worker(index),
             log: log.handle(metrics.worker(index)),
+            spans: spans.clone(),
             shutdown: process.shutdown().clone(),
             zones: Arc::clone(&zones),
             checks: Checks::new(key.clone()),
@@ -189,6 +193,8 @@ impl Server {
         };
         let sockets = listeners.into_iter().zip(ports);
         let seeds: Vec<Seed> = sockets.enumerate().map(seed).collect();
+        // The queue ends with the workers.
+        drop(spans);
         // Nobody is served from a table that does not know all: clients wait in the kernel's queue.
         tokio::select! {
             first = first_table => if first.is_err() {

@@ -32,6 +32,7 @@ use crate::client::Client;
 use crate::forwarding;
 use crate::record::Record;
 use crate::reply::Reply;
+use crate::traces::Traced;
 use crate::worker::Worker;
 
 use aside::Aside;
@@ -212,6 +213,10 @@ async fn route<'h>(
         tls: client.tls,
         forwarded: &forwarded,
     };
+    if let Some(trace) = &route.policy.trace {
+        let on = (&**table.global(), &**route, &**trace);
+        record.traced = Some(Traced::begin(on, &facts, client, record.started));
+    }
     let led = match route.has_snippets() {
         // Boxed: routes that have none are not to carry it.
         true => Box::pin(scripted::lead(worker, (table, route), &facts, record)).await?,
@@ -224,6 +229,9 @@ async fn route<'h>(
     fields.extend(led.fields);
     if let Some(external) = &route.policy.external {
         external.tell(record.heard.as_deref(), &head.headers, &mut fields);
+    }
+    if let Some(traced) = &record.traced {
+        traced.tell(&mut fields);
     }
     let told = Told {
         session: Session::new(&route.destination(record.canary), &facts),

@@ -34,6 +34,7 @@ mod settings;
 mod stream;
 mod streams;
 mod tls;
+mod traces;
 mod upstream;
 mod watchdog;
 mod worker;

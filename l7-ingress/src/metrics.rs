@@ -52,6 +52,7 @@ pub(crate) struct Totals {
     pub(crate) aborted: Cell,
     pub(crate) tunnels: Cell,
     pub(crate) log_dropped: Cell,
+    pub(crate) spans_dropped: Cell,
     pub(crate) tcp_sessions: Cell,
     /// Connections whose TLS was ended by an endpoint.
     pub(crate) tls_sessions: Cell,

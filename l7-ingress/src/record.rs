@@ -13,11 +13,13 @@ use l7_ingress_core::Route;
 use l7_ingress_core::filter::Heard;
 use l7_ingress_core::global::{Global, Log, LogForm};
 use l7_ingress_core::snippet::Outcome;
+use l7_ingress_core::trace::Ending;
 use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::limits::Open;
 use crate::metrics::{Counted, Hosts, Sample};
+use crate::traces::Traced;
 use crate::upstream::Peer;
 use crate::worker::Worker;
 
@@ -40,6 +42,8 @@ pub(crate) struct Record {
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) request_bytes: Rc<Cell<u64>>,
     pub(crate) response_bytes: u64,
+    /// Where it belongs, if it is traced.
+    pub(crate) traced: Option<Box<Traced>>,
     /// Only while an access log is written.
     pub(crate) line: Option<Box<Line>>,
     /// Its number, if it is known before an endpoint is told.
@@ -153,6 +157,7 @@ impl Record {
             attempts: Vec::new(),
             request_bytes: Rc::default(),
             response_bytes: 0,
+            traced: None,
             line,
             request_id: None,
             heard: None,
@@ -207,6 +212,15 @@ impl Record {
         self.worker.metrics.count(&counted, &self.sample(now));
         if self.line.is_some() {
             self.worker.log.write(self, now);
+        }
+        if let (Some(traced), Some(route)) = (self.traced.take(), &self.route) {
+            let ending = Ending {
+                status: self.status,
+                took: now - self.started,
+                canary: self.canary,
+            };
+            let worker = &*self.worker;
+            worker.spans.end(*traced, route, ending, &worker.metrics);
         }
     }
 

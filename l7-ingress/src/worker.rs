@@ -34,6 +34,7 @@ use crate::listen::{self, Listeners};
 use crate::metrics::WorkerMetrics;
 use crate::passwords::Checks;
 use crate::streams::{self, Open};
+use crate::traces::Spans;
 use crate::upstream::{Connector, Sites, Upstreams};
 
 /// How often idle connections are looked over and stale caches dropped.
@@ -51,6 +52,7 @@ pub(crate) struct Seed {
     pub(crate) listeners: Listeners,
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) log: AccessLog,
+    pub(crate) spans: Spans,
     pub(crate) shutdown: Shutdown,
     pub(crate) zones: Arc<Zones>,
     pub(crate) checks: Checks,
@@ -65,6 +67,8 @@ pub(crate) struct Worker {
     pub(crate) connector: Connector,
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) log: AccessLog,
+    /// Where it tells of requests that are traced.
+    pub(crate) spans: Spans,
     pub(crate) tls: Arc<ServerConfig>,
     /// The same for where HTTP/2 is not offered.
     pub(crate) tls_http1: Arc<ServerConfig>,
@@ -107,6 +111,7 @@ impl Worker {
             connector: seed.connector,
             metrics: seed.metrics,
             log: seed.log,
+            spans: seed.spans,
             tls_http1: http1_only(&seed.tls),
             tls: seed.tls,
             zones: ZoneCache::new(seed.zones),

@@ -15,6 +15,7 @@ mod redirect;
 mod rewrite;
 mod risk;
 mod snippet;
+mod trace;
 mod upstream;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use catalogue::{Known, Support, catalogue};
 pub(crate) use proxied::replacement;
 pub use reader::size;
 pub(crate) use reader::{Effect, Fault, boolean};
+pub(crate) use trace::operation;
 pub(crate) use upstream::error_statuses;
 
 /// What the annotations of one Ingress ask for.
@@ -202,6 +204,7 @@ fn policy(reader: &mut Reader<'_>, settings: &Settings) -> Policy {
     if let Some(logged) = reader.boolean("enable-access-log") {
         policy.is_unlogged = !logged;
     }
+    policy.trace = trace::read(reader, settings);
     policy.upstream_host = rewrite::upstream_host(reader);
     policy.upstream = upstream::read(reader, settings);
     policy

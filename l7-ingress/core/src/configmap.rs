@@ -9,6 +9,7 @@ mod keys;
 mod log;
 mod proxy;
 mod reader;
+mod trace;
 
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ pub(crate) fn apply(
     fields::apply(&mut keys, &mut global, lookup);
     compress::apply(&mut keys, &mut global);
     log::apply(&mut keys, &mut global.log);
+    global.tracing = trace::of_all(&mut keys);
     if global != *base.global {
         settings.global = Arc::new(global);
     }

@@ -26,6 +26,7 @@ use crate::Route;
 use crate::client_auth::ClientAuth;
 use crate::forwarded::Forwarded;
 use crate::snippet::{self, Ran, Snippet, State};
+use crate::trace::Trace;
 use crate::upstream::Upstream;
 
 pub use access::{SourceRanges, Sources};
@@ -85,6 +86,8 @@ pub struct Policy {
     pub connection: Option<HeaderValue>,
     /// Whether requests are left out of the access log.
     pub is_unlogged: bool,
+    /// How requests are traced, where they are.
+    pub trace: Option<Arc<Trace>>,
     /// What backends get in place of the host.
     pub upstream_host: Option<HeaderValue>,
     /// What is done with endpoints.

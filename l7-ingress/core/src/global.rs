@@ -11,6 +11,7 @@ use crate::filter::{Compression, Text};
 use crate::forwarded;
 use crate::head_guard::Limits;
 use crate::log_format::LogTemplate;
+use crate::trace::Tracing;
 
 /// Settings of the proxy as a whole. The defaults are those of the flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub struct Global {
     pub streams: Streams,
     /// What is compressed.
     pub compression: Option<Arc<Compression>>,
+    /// How requests are traced.
+    pub tracing: Arc<Tracing>,
     /// The access log.
     pub log: Log,
     /// Client connections of one worker.
@@ -227,6 +230,7 @@ impl Default for Global {
                 requests: 10_000,
             },
             compression: None,
+            tracing: Arc::default(),
             log: Log::default(),
             streams: Streams {
                 idle: seconds(600),

@@ -32,6 +32,7 @@ mod settings;
 pub mod snippet;
 mod table;
 pub mod tally;
+pub mod trace;
 pub mod upstream;
 mod url;
 

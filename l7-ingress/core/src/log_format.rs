@@ -83,6 +83,10 @@ pub enum LogVariable {
     Status,
     /// `$body_bytes_sent`, `$bytes_sent`
     BytesSent,
+    /// `$opentelemetry_trace_id`
+    TraceId,
+    /// `$opentelemetry_span_id`
+    SpanId,
     /// `$request_length`
     RequestLength,
     /// `$request_time`
@@ -249,7 +253,7 @@ impl Reading {
 }
 
 /// nginx's variables, and those of ingress-nginx's template. Some have no value here: users print them all the same.
-const KNOWN: [(&str, LogVariable); 61] = {
+const KNOWN: [(&str, LogVariable); 63] = {
     use LogVariable::*;
     [
         ("remote_addr", RemoteAddr),
@@ -308,6 +312,8 @@ const KNOWN: [(&str, LogVariable); 61] = {
         ("connection", Nothing),
         ("connection_requests", ConnectionRequests),
         ("pipe", Pipe),
+        ("opentelemetry_trace_id", TraceId),
+        ("opentelemetry_span_id", SpanId),
         ("geoip2_city_country_code", Nothing),
         ("protocol", Transport),
         ("bytes_received", BytesReceived),

@@ -10,6 +10,7 @@ use crate::Balance;
 use crate::filter::Policy;
 use crate::global::Global;
 use crate::snippet::Snippet;
+use crate::trace::Trace;
 
 /// ingress-nginx's `proxy-body-size`: 1 MiB.
 const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
@@ -77,6 +78,8 @@ pub struct Settings {
     pub server_snippet: Option<Arc<Snippet>>,
     /// Whether Ingresses may have TLS passed through to their endpoints.
     pub ssl_passthrough: bool,
+    /// How requests are traced, where they are and nothing else is said.
+    pub trace: Trace,
     /// What holds for all routes.
     pub global: Arc<Global>,
     /// What Ingresses get that do not say otherwise.
@@ -124,6 +127,7 @@ impl Default for Settings {
             http_snippet: None,
             server_snippet: None,
             ssl_passthrough: false,
+            trace: Trace::default(),
             global: Arc::default(),
             policy: Arc::new(Policy {
                 body_limit: Some(DEFAULT_BODY_LIMIT),

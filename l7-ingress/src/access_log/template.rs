@@ -77,7 +77,16 @@ impl Entry<'_> {
                 _ => {}
             }
         }
+        let context = record.traced.as_ref().map(|traced| &traced.context);
         match variable {
+            V::TraceId => match context {
+                Some(context) => write!(out, "{:032x}", context.trace),
+                None => Ok(()),
+            },
+            V::SpanId => match context {
+                Some(context) => write!(out, "{:016x}", context.span),
+                None => Ok(()),
+            },
             V::RemotePort => write!(out, "{}", record.client.address.port()),
             V::Msec => write!(out, "{:.3}", self.since_epoch.as_secs_f64()),
             V::Status => write!(out, "{}", record.status),

@@ -38,7 +38,7 @@ pub(super) async fn ask<'r>(
         }
         None => {
             let asked = (route, external, key.as_deref());
-            let heard = hear(worker, (&global, asked), facts, &id).await;
+            let heard = hear(worker, (&global, asked), facts, (&id, record)).await;
             worker.metrics.auth(heard.as_deref()).add(1);
             heard
         }
@@ -52,7 +52,7 @@ async fn hear(
     worker: &Worker,
     (global, (route, external, key)): (&Global, (&Route, &External, Option<&[u8]>)),
     facts: &Facts<'_>,
-    id: &str,
+    (id, record): (&str, &Record),
 ) -> Option<Rc<Heard>> {
     if calls::is_loop(&facts.head.headers, &worker.loop_mark) {
         tracing::debug!(ingress = %route.ingress, "auth-url: leads back here");
@@ -62,6 +62,9 @@ async fn hear(
         tracing::debug!(ingress = %route.ingress, "auth-url: no request can be made of it");
         return None;
     };
+    if let Some(traced) = &record.traced {
+        traced.tell_in(&mut asking.fields);
+    }
     asking.fields.append(calls::LOOP, worker.loop_mark.clone());
     let answered = send(worker, (global, external), asking, patience(global, route)).await?;
     let heard = Rc::new(external.hear(answered.status, &answered.headers));

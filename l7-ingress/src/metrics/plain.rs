@@ -155,6 +155,12 @@ pub(super) const PLAIN: &[Plain] = &[
         values: &[(&[], |worker| worker.log_dropped.get())],
     },
     Plain {
+        name: "penstock_l7_spans_dropped_total",
+        help: "Spans that were dropped because the collector was slower than the traffic",
+        gauge: false,
+        values: &[(&[], |worker| worker.spans_dropped.get())],
+    },
+    Plain {
         name: "penstock_l7_drain_forced_total",
         help: "Connections that were cut at the drain deadline",
         gauge: false,

@@ -109,6 +109,9 @@ struct Exchange {
     /// Fields that the backend saw; `null` for one that was not there.
     #[serde(default)]
     saw_fields: BTreeMap<String, Option<String>>,
+    /// What such fields begin and end with: `BEGIN*END`.
+    #[serde(default)]
+    saw_like: BTreeMap<String, String>,
     /// How often the guard was asked.
     asked: Option<usize>,
     /// What it saw the last time, as `saw` and `saw_fields`.
@@ -373,11 +376,19 @@ impl Exchange {
     }
 
     fn check_backend(&self, answer: &Answer, host: &str) -> Result<(), String> {
-        if self.saw.is_empty() && self.saw_fields.is_empty() {
+        if self.saw.is_empty() && self.saw_fields.is_empty() && self.saw_like.is_empty() {
             return Ok(());
         }
         let seen: Value = serde_json::from_slice(&answer.body)
             .map_err(|_| format!("no backend answered, but {:?}", answer.body))?;
+        for (name, wanted) in &self.saw_like {
+            let got = seen["headers"][name][0].as_str().unwrap_or_default();
+            let (begin, end) = wanted.split_once('*').ok_or("BEGIN*END expected")?;
+            let rest = got.strip_prefix(begin);
+            if rest.is_none_or(|rest| !rest.ends_with(end)) {
+                return Err(format!("the backend's {name} is {got:?}, not {wanted:?}"));
+            }
+        }
         saw("backend", (&self.saw, &self.saw_fields), &seen, host)
     }
 }

@@ -20,6 +20,7 @@ mod sticky;
 mod streaming;
 mod streams;
 mod tls;
+mod traces;
 mod upgrade;
 
 use serde_json::Value;

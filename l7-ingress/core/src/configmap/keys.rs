@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::auth;
 use super::reader::Keys;
+use super::{auth, trace};
 use crate::annotations::{error_statuses, networks, replacement};
 use crate::filter::{Blocked, Pace, Policy, Proxied, Replacement, SourceRanges, Sources, Text};
 use crate::snippet::{Level, Snippet};
@@ -40,6 +40,7 @@ pub(super) fn apply(keys: &mut Keys<'_>, settings: &mut Settings) {
     upstream(keys, settings, &mut policy.upstream);
     auth::apply(keys, settings, &mut policy);
     snippets(keys, settings, &mut policy);
+    trace::of_routes(keys, settings, &mut policy);
     if policy != *settings.policy {
         settings.policy = Arc::new(policy);
     }

@@ -84,6 +84,17 @@ impl Backend {
         Self::serving(loopback().await, None, answer)
     }
 
+    /// The same on a listener that is there already.
+    pub(crate) fn http_on<F>(
+        listener: TcpListener,
+        answer: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self::serving(listener, None, answer)
+    }
+
     /// The same under TLS.
     pub(crate) async fn https<F>(
         config: ServerConfig,
