@@ -37,11 +37,11 @@ fn every_flag_is_documented() {
     assert_eq!(said, have);
 }
 
-/// The names after `lead` at the beginning of lines.
+/// The names after `lead` at the beginning of lines; a value that may be left out follows in brackets.
 fn flags(text: &str, lead: &str) -> BTreeSet<String> {
     text.lines()
         .filter_map(|line| line.strip_prefix(lead))
-        .filter_map(|rest| rest.split([' ', '`']).next())
+        .filter_map(|rest| rest.split([' ', '`', '[']).next())
         .map(str::to_owned)
         .collect()
 }
