@@ -202,6 +202,22 @@ impl Layout {
         }
     }
 
+    /// None of them.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            histograms: Box::default(),
+            counts: false,
+            latency: None,
+            cells: 0,
+            hosts: Hosts::Off,
+            classes: false,
+        }
+    }
+
+    const fn is_nothing(&self) -> bool {
+        self.histograms.is_empty() && !self.counts
+    }
+
     /// Which hosts are a label.
     pub(crate) const fn hosts(&self) -> Hosts {
         self.hosts
@@ -339,6 +355,9 @@ impl Requests {
     /// Adds a request to its series.
     pub(super) fn count(&self, counted: &Counted<'_>, sample: &Sample) {
         let layout = &*self.layout;
+        if layout.is_nothing() {
+            return;
+        }
         let kind = layout.kind(counted);
         let tally = match (counted.route, layout.hosts) {
             (Some(route), _) => &route.tally,

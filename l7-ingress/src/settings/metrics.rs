@@ -9,6 +9,10 @@ use crate::metrics::{Bounds, Hosts, Layout};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Metrics")]
 pub struct MetricsArgs {
+    /// Count requests by Ingress; false in ingress-nginx unless asked for
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub enable_metrics: bool,
     /// Tell requests apart by the host that their Ingress names
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
         num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -91,6 +95,9 @@ impl MetricsArgs {
             size: bounds("--size-buckets", &self.size_buckets)?,
         };
         let labels = (hosts, self.report_status_classes);
-        Ok(Layout::new(&bounds, labels, &self.exclude_socket_metrics))
+        Ok(match self.enable_metrics {
+            true => Layout::new(&bounds, labels, &self.exclude_socket_metrics),
+            false => Layout::nothing(),
+        })
     }
 }

@@ -362,6 +362,39 @@ mod tests {
         assert_eq!(told(&fields, false), want);
     }
 
+    const NAMES: &[&str] = &[
+        "traceparent",
+        "tracestate",
+        "b3",
+        "x-b3-traceid",
+        "x-b3-spanid",
+        "x-b3-parentspanid",
+        "x-b3-sampled",
+        "x-b3-flags",
+    ];
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_clients_say_endpoints_are_told_of_one_trace(
+            fields in proptest::collection::vec((proptest::sample::select(NAMES), "[-0-9a-fA-FdxX]{0,60}"), 0..6),
+            numbers in proptest::prelude::any::<u128>(),
+            trusts in proptest::prelude::any::<bool>(),
+        ) {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
+            let trace = Trace { trusts, name: None };
+            let on = (&Tracing::default(), &trace);
+            let context = Context::of(&headers(&fields), on, || numbers);
+            proptest::prop_assert!(context.trace > 0 && context.span > 0);
+            let mut told = Vec::new();
+            context.tell(&mut told);
+            let of = |name: &HeaderName| told.iter().filter(|(own, _)| own == name).count();
+            proptest::prop_assert!(told.iter().all(|(name, _)| of(name) == 1));
+            let (_, own) = told.first().expect("traceparent");
+            let own = traceparent(own.to_str().unwrap());
+            proptest::prop_assert_eq!(own, Some(((context.trace, context.span), context.sampled)));
+        }
+    }
+
     #[test]
     fn a_share_is_taken_by_the_number_of_the_trace() {
         let share = |ratio: f64| {

@@ -327,6 +327,27 @@ async fn flags_choose_what_is_counted_and_how() {
 }
 
 #[tokio::test]
+async fn nothing_is_counted_by_ingress_where_that_is_not_wanted() {
+    let backend = Backend::echo("web").await;
+    let proxy = in_front_of(&[&backend], &["--enable-metrics=false"]).await;
+    assert_eq!(proxy.get("http://a.test/").await.status, 200);
+    eventually("the request has ended", async || {
+        let scraped = Scraped::of(&proxy).await;
+        let writing = [("state", "writing")];
+        let busy = scraped.sum("nginx_process_connections", &writing);
+        (scraped.sum("nginx_process_requests_total", &[]) == 1.0 && busy == 0.0).then_some(())
+    })
+    .await;
+    let scraped = Scraped::of(&proxy).await;
+    assert_eq!(scraped.values("requests", "ingress"), BTreeSet::new());
+    assert_eq!(
+        scraped.values("request_size_count", "ingress"),
+        BTreeSet::new()
+    );
+    assert_eq!(scraped.sum("config_last_reload_successful", &[]), 1.0);
+}
+
+#[tokio::test]
 async fn what_was_counted_lives_as_long_as_its_ingress() {
     let backend = Backend::echo("web").await;
     let mut objects = served("web", &[backend.address]);

@@ -367,6 +367,30 @@ async fn a_dead_collector_harms_nobody_and_is_told_again_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn what_a_collector_refuses_is_counted() {
+    let backend = Backend::echo("web").await;
+    // In a head without a body, as gRPC's libraries refuse.
+    let full = Backend::http(async |_| {
+        let mut response = Response::new(crate::harness::empty());
+        response
+            .headers_mut()
+            .insert("grpc-status", "8".parse().unwrap());
+        response
+    })
+    .await;
+    let proxy = traced(&backend, full.address, &[]).await;
+    for _ in 0..3 {
+        assert_eq!(proxy.get("http://a.test/").await.status, 200);
+    }
+    let outcome = |outcome| proxy.metric("penstock_l7_spans_total", &[("outcome", outcome)]);
+    eventually("all are counted", async || {
+        (outcome("failed") == 3.0).then_some(())
+    })
+    .await;
+    assert_eq!(outcome("sent"), 0.0);
+}
+
+#[tokio::test]
 async fn a_slow_collector_harms_nobody_and_what_it_misses_is_counted() {
     let backend = Backend::echo("web").await;
     // Takes connections, and never says a word.
