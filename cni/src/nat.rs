@@ -39,40 +39,61 @@ pub(crate) struct Nat {
     node: Namespace,
     // A lock and not a channel: it keeps a list of all ports and a change of one apart, and whoever
     // changes one waits for the kernel in any case.
-    outside: Mutex<Option<Outside>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outside: Option<Outside>,
+    /// Kept open: to close it is to wait until nobody uses any more what was deleted.
+    nft: Option<Nft>,
 }
 
 /// A change of ports in the making: nobody else makes one meanwhile.
 #[derive(Debug)]
 pub(crate) struct Change<'a> {
-    nft: Nft,
-    outside: MutexGuard<'a, Option<Outside>>,
+    node: &'a Namespace,
+    state: MutexGuard<'a, State>,
 }
 
 impl Nat {
     pub(crate) fn new(node: Namespace) -> Self {
-        let outside = Mutex::default();
-        Self { node, outside }
+        let state = Mutex::default();
+        Self { node, state }
     }
 
-    pub(crate) fn begin(&self) -> Result<Change<'_>, Error> {
-        let outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
-        let nft = Nft::open_in(&self.node)?;
-        Ok(Change { nft, outside })
+    pub(crate) fn begin(&self) -> Change<'_> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let node = &self.node;
+        Change { node, state }
     }
 }
 
 impl Change<'_> {
+    /// What comes after a fault has a socket of its own.
+    fn with<T>(&mut self, work: impl FnOnce(&mut Nft) -> Result<T, Error>) -> Result<T, Error> {
+        let mut nft = match self.state.nft.take() {
+            Some(nft) => nft,
+            None => Nft::open_in(self.node)?,
+        };
+        let done = work(&mut nft);
+        if done.is_ok() {
+            self.state.nft = Some(nft);
+        }
+        done
+    }
+
     pub(crate) fn set_outside(&mut self, outside: Outside) {
-        *self.outside = Some(outside);
+        self.state.outside = Some(outside);
     }
 
     /// Makes the table what it should be with these ports, if that is known. Returns whether it was not.
     pub(crate) fn sync(&mut self, ports: &[HostPort]) -> Result<bool, Error> {
-        match &*self.outside {
-            Some(outside) => wanted(outside, ports).sync(&mut self.nft),
-            None => Ok(false),
-        }
+        let Some(outside) = &self.state.outside else {
+            return Ok(false);
+        };
+        let wanted = wanted(outside, ports);
+        self.with(|nft| wanted.sync(nft))
     }
 
     /// Has ports lead to a pod; those that do so already are left.
@@ -81,7 +102,7 @@ impl Change<'_> {
         for (set, element) in &elements(ports) {
             transaction.add_elements(set, [element]);
         }
-        self.nft.commit(transaction)
+        self.with(|nft| nft.commit(transaction))
     }
 
     /// Has ports lead nowhere; those that do so already are left.
@@ -94,12 +115,12 @@ impl Change<'_> {
             }
             transaction
         };
-        match self.nft.commit(without(&elements)) {
+        match self.with(|nft| nft.commit(without(&elements))) {
             Err(error) if error.is_not_there() => {}
             done => return done,
         }
         for element in elements.chunks(1) {
-            match self.nft.commit(without(element)) {
+            match self.with(|nft| nft.commit(without(element))) {
                 Err(error) if error.is_not_there() => {}
                 done => done?,
             }

@@ -264,11 +264,6 @@ impl Cable {
     }
 }
 
-/// Whether an interface of this name is in a namespace.
-pub(crate) fn has_link(namespace: &Namespace, name: &LinkName) -> Result<bool, Error> {
-    Ok(Netlink::open_in(namespace)?.link(name)?.is_some())
-}
-
 /// Removes cables by their ends on the node; their routes and neighbours go with them. One that is not
 /// there is no error.
 pub(crate) fn remove(node: &mut Netlink, hosts: &[LinkName]) -> Result<(), Error> {

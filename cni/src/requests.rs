@@ -93,14 +93,14 @@ impl Requests {
     /// # Errors
     /// When the kernel refuses.
     pub fn set_outside(&self, outside: Outside) -> Result<(), Error> {
-        let mut change = self.nat.begin()?;
+        let mut change = self.nat.begin();
         change.set_outside(outside);
         self.sync_ports(&mut change)
     }
 
     /// Has the node's ports lead where the book says.
     pub(crate) fn keep_ports(&self) -> Result<(), Error> {
-        self.sync_ports(&mut self.nat.begin()?)
+        self.sync_ports(&mut self.nat.begin())
     }
 
     fn sync_ports(&self, change: &mut nat::Change<'_>) -> Result<(), Error> {
@@ -188,11 +188,6 @@ impl Requests {
             let message = "the container's namespace is the node's own";
             return Err(Refusal::new(Code::Namespace, message));
         }
-        let inside = LinkName::new(&target.attachment.ifname).map_err(of_kernel)?;
-        if pod::has_link(&namespace, &inside).map_err(of_kernel)? {
-            let message = format!("the container has an interface {inside} already");
-            return Err(Refusal::new(Code::InterfaceExists, message));
-        }
         let runtime = &config.runtime;
         let wanted = Lease {
             key,
@@ -264,7 +259,7 @@ impl Requests {
         if ports.is_empty() {
             return Ok(());
         }
-        let mut change = self.nat.begin().map_err(of_kernel)?;
+        let mut change = self.nat.begin();
         match change.open(&ports) {
             // Somebody meddled with the table; the book knows what is right, these ports included.
             Err(error) if error.is_not_there() || error.is_already_there() => {
@@ -284,7 +279,7 @@ impl Requests {
         if ports.is_empty() {
             return self.book.go(key).map_err(of_book);
         }
-        let mut change = self.nat.begin().map_err(of_kernel)?;
+        let mut change = self.nat.begin();
         change.close(&ports).map_err(of_kernel)?;
         self.book.go(key).map_err(of_book)
     }

@@ -48,7 +48,7 @@ impl Wanted {
                     let filled = have.sets.iter().find(|one| one.set.name == set.name);
                     let there = filled.map_or(&[][..], |filled| &filled.elements);
                     transaction.delete_elements(set, beyond(there, elements));
-                    transaction.create_elements(set, beyond(elements, there));
+                    transaction.add_elements(set, beyond(elements, there));
                 }
             }
         }
@@ -90,10 +90,12 @@ impl Wanted {
     }
 }
 
-/// Those that the others are not among. What a kernel adds by itself does not count.
+/// Those that the others are not among, each once: a list that the kernel makes while it moves a large
+/// set elsewhere may have some twice. What it adds by itself does not count.
 fn beyond<'a>(elements: &'a [Element], others: &[Element]) -> Vec<&'a Element> {
     let others: BTreeMap<&Key, &Option<Data>> =
         others.iter().map(|one| (&one.key, &one.data)).collect();
-    let is_new = |one: &&Element| others.get(&one.key) != Some(&&one.data);
-    elements.iter().filter(is_new).collect()
+    let elements: BTreeMap<&Key, &Element> = elements.iter().map(|one| (&one.key, one)).collect();
+    let new = |one: &&Element| others.get(&one.key) != Some(&&one.data);
+    elements.into_values().filter(new).collect()
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use cni_core::spec::Code;
-use netlink::{Change, LinkName, Namespace, Netlink};
+use netlink::{Change, LinkKind, LinkName, Namespace, Netlink, NewLink};
 use serde_json::{Value, json};
 
 use crate::{Named, Node, addresses, ask, code, done, refused, skipped};
@@ -87,7 +87,7 @@ fn a_result_says_what_was_made_and_check_holds_it_to_that() {
         return;
     }
     let node = Node::new();
-    let (_, agent) = node.agent();
+    let (book, agent) = node.agent();
     let pod = Named::new();
     let config = json!({"runtimeConfig": {"ips": ["10.77.1.9"], "mac": "02:00:00:00:00:77"},
         "dns": {"nameservers": ["10.96.0.10"]}});
@@ -106,6 +106,15 @@ fn a_result_says_what_was_made_and_check_holds_it_to_that() {
     assert_eq!(result["dns"]["nameservers"][0], "10.96.0.10");
     let again = code(agent.answer(&ask("ADD", "c1", &pod.path(), &json!({}))));
     assert_eq!(again, Code::InterfaceExists);
+    // One that somebody else has made stays, and nothing else of the attempt does.
+    let foreign = Named::new();
+    let mut inside = Netlink::open_in(&foreign.namespace).unwrap();
+    let eth0 = NewLink::new(LinkName::new("eth0").unwrap(), LinkKind::Bridge);
+    inside.add_link(eth0).unwrap();
+    let there = code(agent.answer(&ask("ADD", "c2", &foreign.path(), &json!({}))));
+    assert_eq!(there, Code::InterfaceExists);
+    assert_eq!((node.cables().len(), book.leases().len()), (1, 1));
+    assert_eq!(foreign.links(), ["lo", "eth0"]);
     let check = ask("CHECK", "c1", &pod.path(), &json!({"prevResult": result}));
     assert_eq!(done(agent.answer(&check)), None);
     let empty = ask("CHECK", "c1", &pod.path(), &json!({"prevResult": {}}));

@@ -121,13 +121,25 @@ impl Namespace {
         Ok(names)
     }
 
-    /// Runs `work` in it, on a thread made for that. Threads and processes started there stay there.
+    /// Runs `work` in it, on a thread made for that unless this one is there already. Threads and
+    /// processes started there stay there.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        if self.is_this_threads() {
+            return Ok(work());
+        }
         on_a_thread(|| {
             setns(&self.file, CloneFlags::CLONE_NEWNET)
                 .map_err(|errno| failed("entering", &self.path)(errno.into()))?;
             Ok(work())
         })
+    }
+
+    fn is_this_threads(&self) -> bool {
+        let here = fs::metadata(OURS).map(|meta| NamespaceId {
+            device: meta.dev(),
+            inode: meta.ino(),
+        });
+        matches!((here, self.id()), (Ok(here), Ok(there)) if here == there)
     }
 
     /// What tells it from others.

@@ -205,11 +205,9 @@ fn one_pod(chain: &Chain, round: usize, port: usize, measured: &mut Measured) ->
     let del = chain.del(&pod, &connected)?;
     // What the kernel still does is not to be found in the next one's time.
     while chain.links()? != before {
-        ensure!(
-            begun.elapsed() < PATIENCE,
-            "{}: an interface stays",
-            chain.name()
-        );
+        let name = chain.name();
+        ensure!(begun.elapsed() < PATIENCE, "{name}: an interface stays");
+        thread::park_timeout(Duration::from_micros(200));
     }
     let gone = begun.elapsed();
     if round >= WARM_UP {
