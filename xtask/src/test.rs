@@ -1,5 +1,8 @@
 //! `cargo xtask test`: runs every lane that can run here and closes with one line.
 //!
+//! Tests that make network namespaces are the binaries named `netns`: they want to be root, and run
+//! after the others, whose load would slow down the packets that they wait for.
+//!
 //! A test that cannot run where it is prints a line that starts with `skipped: ` and returns; it is
 //! counted as skipped and its reason is shown.
 
@@ -7,6 +10,7 @@ mod httpwg;
 mod libtest;
 mod nextest;
 
+use std::fmt;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -73,37 +77,100 @@ impl Tally {
     }
 }
 
-pub(crate) fn run() -> Result<ExitCode> {
-    packages::ensure(&TOOLS);
-    let mut tally = unit_lane()?;
-    // Where nothing builds, the doc tests would say the same once more.
-    if tally.passed > 0 {
-        tally.add(libtest::run(&["--doc"])?);
-        tally.add(httpwg::run()?);
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (passed, failed) = (self.passed, self.failed);
+        write!(
+            f,
+            "{passed} passed, {failed} failed, {} skipped",
+            self.skipped.len()
+        )
     }
-    println!();
-    for why in &tally.skipped {
-        println!("{SKIPPED}{why}");
-    }
-    println!(
-        "{} passed, {} failed, {} skipped",
-        tally.passed,
-        tally.failed,
-        tally.skipped.len()
-    );
-    Ok(if tally.failed == 0 && tally.passed > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
-fn unit_lane() -> Result<Tally> {
-    if nextest::installed() {
-        return nextest::run();
+/// Some of the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Lane {
+    /// All that needs no privileges
+    Unit,
+    /// Network namespaces; wants to be root
+    Netns,
+    /// Examples in the documentation
+    Doc,
+    /// HTTP conformance
+    Httpwg,
+}
+
+impl Lane {
+    const ALL: [Self; 4] = [Self::Unit, Self::Netns, Self::Doc, Self::Httpwg];
+
+    fn run(self) -> Result<Tally> {
+        match self {
+            Self::Unit if nextest::installed() => nextest::run(&["-E", "not binary(netns)"]),
+            Self::Netns if nextest::installed() => nextest::run(&["--test", "netns"]),
+            Self::Unit => {
+                println!(
+                    "cargo-nextest is not installed (cargo install --locked cargo-nextest): using cargo test\n"
+                );
+                // What begins with another letter than `netns`.
+                libtest::run(&["--lib", "--bins", "--test", "[!n]*"])
+            }
+            Self::Netns => libtest::run(&["--test", "netns"]),
+            Self::Doc => libtest::run(&["--doc"]),
+            Self::Httpwg => httpwg::run(),
+        }
     }
-    println!(
-        "cargo-nextest is not installed (cargo install --locked cargo-nextest): using cargo test\n"
-    );
-    libtest::run(&["--lib", "--bins", "--tests"])
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Netns => "netns",
+            Self::Doc => "doc",
+            Self::Httpwg => "httpwg",
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// These lanes alone
+    #[arg(value_enum, value_name = "LANE")]
+    lanes: Vec<Lane>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    packages::ensure(&TOOLS);
+    let lanes = match args.lanes.as_slice() {
+        [] => &Lane::ALL,
+        chosen => chosen,
+    };
+    let mut tallies = Vec::with_capacity(lanes.len());
+    for lane in lanes {
+        let tally = lane.run()?;
+        // Where nothing builds, the others would say the same once more.
+        let built = tally.passed > 0 || tally.failed == 0;
+        tallies.push((lane.name(), tally));
+        if !built {
+            break;
+        }
+    }
+    Ok(conclude(tallies))
+}
+
+/// Says what was skipped and why, what each lane came to, and last what all did.
+fn conclude(tallies: Vec<(&'static str, Tally)>) -> ExitCode {
+    println!();
+    let mut all = Tally::default();
+    for why in tallies.iter().flat_map(|(_, tally)| &tally.skipped) {
+        println!("{SKIPPED}{why}");
+    }
+    for (name, tally) in tallies {
+        println!("{name:<7} {tally}");
+        all.add(tally);
+    }
+    println!("{all}");
+    match all.failed == 0 && all.passed > 0 {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
 }
