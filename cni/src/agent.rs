@@ -119,17 +119,16 @@ pub async fn run(process: Process, args: RunArgs) -> Result<(), RunError> {
     let name = context.args.node_name.clone();
     let tasks = process.tasks();
     let (changed, below) = watch::channel(());
-    if context.args.cluster_cidr.is_empty() {
-        tasks.spawn("nodes", node::follow_all(cluster.clone(), sender.clone()));
-    } else {
-        let given = Some(context.args.cluster_cidr.clone());
-        sender.send_modify(|network| network.cluster = given);
+    let given = context.args.cluster_cidr.clone();
+    if !given.is_empty() {
+        sender.send_modify(|network| network.cluster = Some(given));
     }
-    tasks.spawn("node", node::follow(cluster, name, sender));
+    tasks.spawn("node", node::follow(cluster, name, sender.clone()));
     let news = blocking(&context, move |_| Ok(underlay::follow(&changed)?));
     tasks.spawn("underlay", news);
     let wires = mesh::Wires {
         below: below.clone(),
+        network: sender,
         mtu: mtu_sender,
         ready: process.ready("mesh"),
         metrics: mesh_metrics,

@@ -31,7 +31,7 @@ use tokio::time::{self, MissedTickBehavior};
 pub(crate) use metrics::Metrics;
 
 use crate::agent::{Context, RunError};
-use crate::node;
+use crate::node::{self, Network};
 use crate::settings::MeshArgs;
 use announce::Announcement;
 use kernel::Tunnels;
@@ -52,6 +52,8 @@ const TOLD: usize = 5;
 pub(crate) struct Wires {
     /// Something about links, addresses or routes has changed.
     pub(crate) below: watch::Receiver<()>,
+    /// Where the ranges of all Nodes are told, unless they are given.
+    pub(crate) network: watch::Sender<Network>,
     /// How large a pod's packet may be, once that is known.
     pub(crate) mtu: watch::Sender<Option<u32>>,
     pub(crate) ready: ReadyGate,
@@ -100,6 +102,9 @@ async fn keep(
         while let Some(Some(change)) = changes.next().now_or_never() {
             mesh.nodes.take(change);
         }
+        if mesh.nodes.synced && context.args.cluster_cidr.is_empty() {
+            tell_ranges(mesh.nodes.ranges(), &wires.network);
+        }
         let ranges = context.network.borrow_and_update().ranges.clone();
         if !mesh.nodes.synced || mesh.nodes.own.is_none() || ranges.is_empty() {
             continue;
@@ -117,6 +122,14 @@ async fn keep(
             retry = FIRST_RETRY;
         }
     }
+}
+
+fn tell_ranges(ranges: Vec<IpNet>, network: &watch::Sender<Network>) {
+    network.send_if_modified(|network| {
+        let different = network.cluster.as_ref() != Some(&ranges);
+        network.cluster = Some(ranges);
+        different
+    });
 }
 
 /// What a pass came to.

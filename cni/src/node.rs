@@ -1,7 +1,5 @@
 //! This node's Node object: which addresses its pods get.
 
-use std::collections::BTreeMap;
-
 use cluster::{Change, Cluster, Selection};
 use futures_util::StreamExt as _;
 use ipnet::IpNet;
@@ -50,27 +48,9 @@ pub(crate) async fn follow(cluster: Cluster, name: String, network: watch::Sende
     }
 }
 
-/// Follows all Nodes for the ranges of their pods.
-pub(crate) async fn follow_all(cluster: Cluster, network: watch::Sender<Network>) {
-    let mut changes = cluster.watch(Selection::all(), |node: Node| read(&node).0);
-    let mut nodes = BTreeMap::new();
-    let mut listed = false;
-    while let Some(change) = changes.next().await {
-        match change {
-            Change::Set(node, ranges) => drop(nodes.insert(node.name, ranges)),
-            Change::Removed(node) => drop(nodes.remove(&node.name)),
-            Change::Synced => listed = true,
-            _ => {}
-        }
-        if listed {
-            let ranges: Vec<IpNet> = nodes.values().flatten().copied().collect();
-            network.send_if_modified(|network| {
-                let different = network.cluster.as_ref() != Some(&ranges);
-                network.cluster = Some(ranges);
-                different
-            });
-        }
-    }
+/// The ranges of any Node's pods.
+pub(crate) fn ranges(node: &Node) -> Vec<IpNet> {
+    read(node).0
 }
 
 /// At most one range of each family, as the API has it, and what is wrong with the others.

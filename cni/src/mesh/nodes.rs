@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use cluster::{Change, Changes, Cluster, Selection};
 use cni_core::mesh::{ANNOTATIONS, NodeFacts, Peer, Problem, Settings};
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
+
+use crate::node;
 
 /// What is known of them.
 #[derive(Debug, Default)]
@@ -15,6 +18,8 @@ pub(super) struct Nodes {
     /// This node's; one that goes away is remembered.
     pub(super) own: Option<Own>,
     others: BTreeMap<Arc<str>, (Option<Peer>, Vec<Problem>)>,
+    /// Those of all pods, whether their nodes are in the mesh or not.
+    ranges: BTreeMap<Arc<str>, Vec<IpNet>>,
     /// Before all have been seen, one that is not there means nothing.
     pub(super) synced: bool,
 }
@@ -33,7 +38,13 @@ pub(super) struct Own {
 
 /// What is kept of an object.
 #[derive(Debug)]
-pub(super) enum Seen {
+pub(super) struct Seen {
+    ranges: Vec<IpNet>,
+    whose: Whose,
+}
+
+#[derive(Debug)]
+enum Whose {
     Own(Own),
     Other(Option<Peer>, Vec<Problem>),
 }
@@ -50,20 +61,28 @@ impl Nodes {
     pub(super) fn watch(&self, cluster: &Cluster, settings: Settings) -> Changes<Seen> {
         let name = Arc::clone(&self.name);
         cluster.watch(Selection::all(), move |node: Node| {
-            match node.metadata.name.as_deref() == Some(&*name) {
-                true => Seen::Own(Own::read(node)),
+            let ranges = node::ranges(&node);
+            let whose = match node.metadata.name.as_deref() == Some(&*name) {
+                true => Whose::Own(Own::read(node)),
                 false => read_other(&node, &settings),
-            }
+            };
+            Seen { ranges, whose }
         })
     }
 
     pub(super) fn take(&mut self, change: Change<Seen>) {
         match change {
-            Change::Set(_, Seen::Own(own)) => self.own = Some(own),
-            Change::Set(found, Seen::Other(peer, problems)) => {
-                self.others.insert(found.name, (peer, problems));
+            Change::Set(found, seen) => {
+                self.ranges.insert(Arc::clone(&found.name), seen.ranges);
+                match seen.whose {
+                    Whose::Own(own) => self.own = Some(own),
+                    Whose::Other(peer, problems) => {
+                        self.others.insert(found.name, (peer, problems));
+                    }
+                }
             }
             Change::Removed(found) => {
+                self.ranges.remove(&found.name);
                 self.others.remove(&found.name);
             }
             Change::Malformed(found, malformed) => {
@@ -76,6 +95,11 @@ impl Nodes {
 
     pub(super) fn peers(&self) -> impl Iterator<Item = &Peer> {
         self.others.values().filter_map(|(peer, _)| peer.as_ref())
+    }
+
+    /// The ranges of all pods of the cluster.
+    pub(super) fn ranges(&self) -> Vec<IpNet> {
+        self.ranges.values().flatten().copied().collect()
     }
 
     pub(super) fn problems(&self) -> BTreeSet<Problem> {
@@ -103,7 +127,7 @@ impl Own {
     }
 }
 
-fn read_other(node: &Node, settings: &Settings) -> Seen {
+fn read_other(node: &Node, settings: &Settings) -> Whose {
     let none = BTreeMap::new();
     let spec = node.spec.as_ref();
     let ranges = spec.and_then(|spec| spec.pod_cidrs.as_deref());
@@ -120,5 +144,5 @@ fn read_other(node: &Node, settings: &Settings) -> Seen {
         annotations: node.metadata.annotations.as_ref().unwrap_or(&none),
     };
     let (peer, problems) = Peer::read(&facts, settings);
-    Seen::Other(peer, problems)
+    Whose::Other(peer, problems)
 }

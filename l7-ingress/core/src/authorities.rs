@@ -10,8 +10,6 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use thiserror::Error;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate, X509Error};
 
-
-
 use self::trust::Trust;
 use crate::secret::{AUTHORITIES, REVOKED, SecretData};
 

@@ -118,7 +118,8 @@ impl Table {
     /// Whether there are rules for `sni` (lower case) itself, be it by a wildcard: not those for all hosts.
     #[must_use]
     pub fn knows(&self, sni: &str) -> bool {
-        self.host(sni).is_some_and(|host| !host.pattern().is_empty())
+        self.host(sni)
+            .is_some_and(|host| !host.pattern().is_empty())
     }
 
     /// Every route, by host, in the order in which they are tried.

@@ -300,10 +300,17 @@ fn endpoints_can_read_the_certificate_back() {
     use rustls_pki_types::pem::PemObject as _;
     let leaf = Signer::new("ca").sign(&params("a"));
     let presented = Presented::new(std::slice::from_ref(&leaf)).unwrap();
-    assert!(presented.pem.starts_with("-----BEGIN%20CERTIFICATE-----%0A"));
+    assert!(
+        presented
+            .pem
+            .starts_with("-----BEGIN%20CERTIFICATE-----%0A")
+    );
     let pem = percent_encoding::percent_decode_str(&presented.pem);
     let pem: Vec<u8> = pem.collect();
-    assert!(pem.split(|byte| *byte == b'\n').all(|line| line.len() <= 64));
+    assert!(
+        pem.split(|byte| *byte == b'\n')
+            .all(|line| line.len() <= 64)
+    );
     assert_eq!(Der::from_pem_slice(&pem).unwrap(), leaf);
 }
 
