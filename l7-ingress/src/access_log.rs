@@ -191,7 +191,7 @@ impl Entry<'_> {
         escape_value(out, line.referer.as_ref());
         out.push_str("\" \"");
         escape_value(out, line.user_agent.as_ref());
-        write!(out, "\" {} ", record.request_bytes.get()).expect(INFALLIBLE);
+        write!(out, "\" {} ", record.request_length()).expect(INFALLIBLE);
         write!(
             out,
             "{:.3} [{upstream}] [{}] ",

@@ -107,16 +107,13 @@ pub(crate) async fn answer(
     }
     let mut response = compressed(global, &head, response);
     client.upgrade_answered(status == StatusCode::SWITCHING_PROTOCOLS);
-    record.status = status.as_u16();
-    if let Some(line) = &mut record.line {
-        line.answer(response.headers());
-    }
     let ends = closes(worker, global, (client, head.version), status);
     if ends || refused && head.version < Version::HTTP_2 {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    record.answered(status, response.headers());
     let pace = record.route.as_ref().and_then(|route| route.policy.pace);
     Ok(response.map(|body| body.paced(pace).recorded(record)))
 }

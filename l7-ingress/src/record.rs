@@ -42,6 +42,9 @@ pub(crate) struct Record {
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) request_bytes: Rc<Cell<u64>>,
     pub(crate) response_bytes: u64,
+    /// How long the two heads are, as HTTP/1 writes them.
+    request_head: usize,
+    response_head: usize,
     /// Where it belongs, if it is traced.
     pub(crate) traced: Option<Box<Traced>>,
     /// Only while an access log is written.
@@ -114,7 +117,7 @@ impl Line {
     }
 
     /// Notes what the form asks of a response.
-    pub(crate) fn answer(&mut self, headers: &HeaderMap) {
+    fn answer(&mut self, headers: &HeaderMap) {
         if let LogForm::Template(template) = &self.form {
             self.answered = fields(&template.answered, headers);
         }
@@ -157,6 +160,8 @@ impl Record {
             attempts: Vec::new(),
             request_bytes: Rc::default(),
             response_bytes: 0,
+            request_head: request_line(head) + fields_length(&head.headers),
+            response_head: 0,
             traced: None,
             line,
             request_id: None,
@@ -175,6 +180,26 @@ impl Record {
             self.host = Some(host.into());
         }
         self.route = route.cloned();
+    }
+
+    /// Its response has this status and these fields.
+    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
+        self.status = status.as_u16();
+        let reason = status.canonical_reason().unwrap_or_default();
+        self.response_head = "HTTP/1.1 200 \r\n".len() + reason.len() + fields_length(headers);
+        if let Some(line) = &mut self.line {
+            line.answer(headers);
+        }
+    }
+
+    /// How long the request is with its head.
+    pub(crate) fn request_length(&self) -> u64 {
+        self.request_bytes.get() + self.request_head as u64
+    }
+
+    /// How long the response is with its head.
+    pub(crate) const fn response_length(&self) -> u64 {
+        self.response_bytes + self.response_head as u64
     }
 
     /// That many bytes of the response's body are on their way.
@@ -231,10 +256,24 @@ impl Record {
             response: last.map(|attempt| now - attempt.started),
             header: last.and_then(|attempt| attempt.answered),
             connect: last.and_then(|attempt| attempt.connected),
-            request_bytes: self.request_bytes.get(),
-            response_bytes: self.response_bytes,
+            request_bytes: self.request_length(),
+            response_bytes: self.response_length(),
         }
     }
+}
+
+/// `GET /path HTTP/1.1` with its line's end.
+fn request_line(head: &Parts) -> usize {
+    let target = head.uri.path_and_query();
+    let target = target.map_or(1, |target| target.as_str().len());
+    head.method.as_str().len() + target + "  HTTP/1.1\r\n".len()
+}
+
+/// Fields, as lines, and the empty line after them.
+fn fields_length(headers: &HeaderMap) -> usize {
+    let fields = headers.iter();
+    let lengths = fields.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    lengths.sum::<usize>() + "\r\n".len()
 }
 
 impl Drop for Record {

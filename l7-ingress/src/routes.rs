@@ -25,6 +25,8 @@ struct Shown<'r> {
     https_redirect: Option<u16>,
     /// The URL of the server that is asked who may come in.
     auth_url: Option<&'r str>,
+    /// Whether its requests are traced.
+    is_traced: bool,
     resolution: &'static str,
     endpoints: Vec<String>,
 }
@@ -75,6 +77,7 @@ fn show(route: &Route) -> Shown<'_> {
         tls: route.backend.tls.as_ref().map(|tls| tls.describe()),
         canary: route.canary.as_deref().map(show_canary),
         auth_url: auth_url(route),
+        is_traced: route.policy.trace.is_some(),
         https_redirect: route.https_redirect.map(|status| status.as_u16()),
         resolution: match endpoints.resolution {
             Resolution::Slices => "EndpointSlices",

@@ -92,6 +92,11 @@ pub enum Step {
     Assumed(Stage),
     /// Another server is asked, with this method at this URL; it is taken to let it in.
     Asked(Method, String),
+    /// The chosen route's requests are traced.
+    Traced {
+        /// Whether a trace that the client says it belongs to is gone on with.
+        trusts: bool,
+    },
     /// The chosen route has a canary.
     Canary {
         /// The route.
@@ -444,6 +449,10 @@ fn answer(
     let Some(route) = route else {
         return status(404, "no rule matches, and there is no default backend");
     };
+    if let Some(trace) = &route.policy.trace {
+        let trusts = trace.trusts;
+        steps.push(Step::Traced { trusts });
+    }
     let turn = route
         .canary
         .as_ref()

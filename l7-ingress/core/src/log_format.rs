@@ -81,8 +81,10 @@ pub enum LogVariable {
     ServerPort,
     /// `$status`
     Status,
-    /// `$body_bytes_sent`, `$bytes_sent`
+    /// `$body_bytes_sent`
     BytesSent,
+    /// `$bytes_sent`: with the head, where there is one
+    WholeSent,
     /// `$opentelemetry_trace_id`
     TraceId,
     /// `$opentelemetry_span_id`
@@ -284,8 +286,8 @@ const KNOWN: [(&str, LogVariable); 63] = {
         ("pass_port", ServerPort),
         ("status", Status),
         ("body_bytes_sent", BytesSent),
-        ("bytes_sent", BytesSent),
-        ("content_length", RequestLength),
+        ("bytes_sent", WholeSent),
+        ("content_length", BytesReceived),
         ("request_length", RequestLength),
         ("request_time", RequestTime),
         ("req_id", RequestId),

@@ -74,7 +74,7 @@ impl StreamLine {
                 Protocol::Tcp | Protocol::Sctp => "TCP",
             }),
             V::Status => write!(out, "{}", self.status),
-            V::BytesSent | V::UpstreamLength => write!(out, "{}", self.sent),
+            V::BytesSent | V::WholeSent | V::UpstreamLength => write!(out, "{}", self.sent),
             V::BytesReceived | V::RequestLength => write!(out, "{}", self.received),
             V::RequestTime => write!(out, "{:.3}", self.lasted.as_secs_f64()),
             V::UpstreamAddr => match self.endpoint {

@@ -91,7 +91,9 @@ impl Entry<'_> {
             V::Msec => write!(out, "{:.3}", self.since_epoch.as_secs_f64()),
             V::Status => write!(out, "{}", record.status),
             V::BytesSent => write!(out, "{}", record.response_bytes),
-            V::RequestLength | V::BytesReceived => {
+            V::WholeSent => write!(out, "{}", record.response_length()),
+            V::RequestLength => write!(out, "{}", record.request_length()),
+            V::BytesReceived => {
                 write!(out, "{}", record.request_bytes.get())
             }
             V::RequestTime => write!(out, "{:.3}", self.total.as_secs_f64()),

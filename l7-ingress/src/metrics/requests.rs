@@ -140,17 +140,21 @@ const TIMES: [Described; 4] = [
 const CONNECT: &str = "connect_duration_seconds";
 
 const LENGTHS: [Described; 2] = [
-    ("request_size", "Bytes of request bodies", |sample| {
-        Some(sample.request_bytes)
-    }),
-    ("response_size", "Bytes of response bodies", |sample| {
-        Some(sample.response_bytes)
-    }),
+    (
+        "request_size",
+        "Bytes of requests with their heads",
+        |sample| Some(sample.request_bytes),
+    ),
+    (
+        "response_size",
+        "Bytes of responses with their heads",
+        |sample| Some(sample.response_bytes),
+    ),
 ];
 
 const SIZES: [Described; 1] = [(
     "bytes_sent",
-    "Bytes of response bodies, under the name before response_size",
+    "Bytes of responses, under the name before response_size",
     |sample| Some(sample.response_bytes),
 )];
 

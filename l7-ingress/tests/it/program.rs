@@ -190,6 +190,8 @@ fn check_nginx(line: &str, backend: &Backend) {
     let fields: Vec<&str> = rest.split(' ').collect();
     assert_eq!(fields[0], "200", "{line}");
     assert_eq!(&fields[2..4], ["\"-\"", "\"-\""], "{line}");
+    let length: usize = fields[4].parse().unwrap();
+    assert!((30..500).contains(&length), "{line}");
     assert_eq!(fields[6], "[default-web-http]", "{line}");
     assert_eq!(fields[7], "[]", "{line}");
     assert_eq!(fields[8], backend.address.to_string(), "{line}");

@@ -63,6 +63,13 @@ impl fmt::Display for Step {
                     "filter       {method} {url}: asked who may come in, and taken to let it in"
                 )
             }
+            Self::Traced { trusts } => {
+                let which = match trusts {
+                    true => "the client's, or a new one",
+                    false => "a new one, whatever the client says",
+                };
+                write!(f, "trace        {which}")
+            }
             Self::Canary { route, turn } => write_turn(f, route, *turn),
             Self::Backend { backend, endpoints } => {
                 write!(

@@ -180,7 +180,9 @@ async fn dashboards_find_every_name_and_label_that_they_query() {
     }
     let mut limits = scraped.named("request_duration_seconds_bucket");
     assert!(limits.all(|line| line.labels.contains_key("le")));
-    assert!(scraped.sum("response_size_sum", &request) > 0.0);
+    let length = "GET /shop HTTP/1.1\r\nhost: a.test\r\n\r\n".len();
+    assert_eq!(scraped.sum("request_size_sum", &request), length as f64);
+    assert!(scraped.sum("response_size_sum", &request) > 100.0);
     let certificate = [
         ("host", "a.test"),
         ("secret_name", "tls"),

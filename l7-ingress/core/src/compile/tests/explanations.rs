@@ -128,6 +128,23 @@ fn a_server_that_is_asked() {
 }
 
 #[test]
+fn a_trace() {
+    let spec = rule("h", &["Prefix / api"]);
+    let wish = "annotations: {penstock.dev/enable-opentelemetry: 'true'}, creationTimestamp";
+    let own = ingress("a", 1, &spec).replace("creationTimestamp", wish);
+    let world = World::new(&[service("api"), own].concat());
+    let query = Query {
+        https: false,
+        host: "h",
+        head: &get("/"),
+        sni: None,
+    };
+    let got = explain(&world.compiler, &query).to_string();
+    let line = "trace        the client's, or a new one";
+    assert!(got.lines().any(|own| own == line), "{got}");
+}
+
+#[test]
 fn nothing_at_all() {
     check(
         "http://example.org/",
