@@ -1,4 +1,5 @@
 //! `cargo xtask bench l7`: l7-ingress beside nginx and HAProxy, and alone at scale. `cni`: pods connected.
+//! `mesh`: one node among thousands.
 
 mod backend;
 mod client;
@@ -7,6 +8,7 @@ mod conditions;
 mod config;
 mod document;
 mod measure;
+mod mesh;
 mod procfs;
 mod report;
 mod scale;
@@ -42,6 +44,8 @@ pub(crate) enum Target {
     L7(Args),
     /// penstock-cni and Debian's containernetworking-plugins in turns; writes docs/benchmarks.md
     Cni(cni::Args),
+    /// One node's agent among 5 000 nodes; writes docs/benchmarks.md
+    Mesh(mesh::Args),
 }
 
 /// `cargo xtask bench l7`
@@ -117,6 +121,7 @@ pub(crate) fn run(
     let args = match target {
         Target::L7(args) => args,
         Target::Cni(args) => return cni::run(&args, runtime),
+        Target::Mesh(args) => return mesh::run(&args, runtime),
     };
     let Some(program) = args.program.clone() else {
         return build_and_rerun();

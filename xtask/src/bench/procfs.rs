@@ -32,11 +32,21 @@ pub(super) fn rss(group: Pid) -> Result<u64> {
     members(group)?.iter().map(|stat| rss_of(stat.pid)).sum()
 }
 
+/// The most that each of them ever had.
+pub(super) fn peak(group: Pid) -> Result<u64> {
+    let members = members(group)?;
+    members.iter().map(|stat| memory(stat.pid, "VmHWM:")).sum()
+}
+
 fn rss_of(pid: i32) -> Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+fn memory(pid: i32, field: &'static str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    Ok(kib.context("VmRSS")? * 1024)
+    Ok(kib.context(field)? * 1024)
 }
 
 struct Stat {
