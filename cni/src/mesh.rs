@@ -17,6 +17,7 @@ mod outside;
 mod tunnel;
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
 use cni_core::mesh::{self, Entry, Problem, Settings};
@@ -152,8 +153,8 @@ struct Mesh {
     nodes: Nodes,
     settings: Settings,
     interface: Option<LinkName>,
-    /// What the kernel held after the last pass, if all of it was made.
-    left: Option<BTreeSet<Entry>>,
+    /// A digest of what the kernel held after the last pass, if all of it was made.
+    left: Option<u64>,
     /// What has been said about other nodes.
     told: BTreeSet<Problem>,
 }
@@ -201,7 +202,8 @@ impl Mesh {
         report.problems.extend(problems);
         let listed = tunnels.list(&mut netlink)?;
         let ops = mesh::diff(&listed.entries, &want);
-        if self.left.as_ref() == Some(&want) {
+        let wanted = digest(&want);
+        if self.left == Some(wanted) {
             report.drift = ops.len();
         }
         let failures = tunnels.apply(&mut netlink, &ops, &listed).into_iter();
@@ -209,7 +211,7 @@ impl Mesh {
             .failures
             .extend(failures.map(|failure| failure.error));
         report.entries = want.len();
-        self.left = report.failures.is_empty().then_some(want);
+        self.left = report.failures.is_empty().then_some(wanted);
         let (annotations, problems) = mesh::announce(&local, &self.settings, &own.annotations);
         report.problems.extend(problems);
         report.announcement = Announcement {
@@ -304,6 +306,13 @@ impl Mesh {
         }
         self.told = problems;
     }
+}
+
+/// The same for the same entries, within this process.
+fn digest(entries: &BTreeSet<Entry>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    entries.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn count(number: usize) -> u64 {

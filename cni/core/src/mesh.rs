@@ -71,7 +71,7 @@ pub struct Settings {
 }
 
 /// A family of addresses. Each has its own tunnel device, which carries pods of both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv4.
     V4,

@@ -8,7 +8,7 @@ use super::Family;
 use crate::spec::MacAddr;
 
 /// A link that entries are of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dev {
     /// The tunnel over this family.
     Tunnel(Family),
@@ -17,7 +17,7 @@ pub enum Dev {
 }
 
 /// Where a node is, outside: an entry of a tunnel's forwarding database.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Forwarding {
     /// The tunnel.
     pub tunnel: Family,
@@ -30,7 +30,7 @@ pub struct Forwarding {
 }
 
 /// Whose hardware address a gateway has.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Neighbour {
     /// The tunnel.
     pub tunnel: Family,
@@ -41,7 +41,7 @@ pub struct Neighbour {
 }
 
 /// Which way a range is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Route {
     /// The range.
     pub destination: IpNet,
@@ -56,7 +56,7 @@ pub struct Route {
 }
 
 /// One of them. Each stands on those that come before it in this order.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Entry {
     /// Where a node is.
     Forwarding(Forwarding),
