@@ -23,7 +23,7 @@ use prometheus::proto::{
 };
 
 use plain::PLAIN;
-use requests::{Histogram, Labels, PREFIX, Requests};
+use requests::{Histogram, Labels, PREFIX, Requests, Sums};
 
 pub(crate) use orphans::Orphans;
 pub(crate) use requests::{Bounds, Counted, Hosts, Layout, Sample};
@@ -215,7 +215,7 @@ impl Metrics {
     }
 
     /// What was counted by Ingress.
-    fn by_ingress(&self, sums: &BTreeMap<Labels, Vec<u64>>) -> Vec<MetricFamily> {
+    fn by_ingress(&self, sums: &Sums) -> Vec<MetricFamily> {
         let with = |labels: &Labels| {
             let mut metric = Metric::default();
             metric.set_label(label_pairs(&self.constant, labels.pairs()));
@@ -256,7 +256,7 @@ impl Metrics {
     }
 
     /// Connect times as ingress-nginx told them before it had histograms, without the quantiles.
-    fn latency(&self, sums: &BTreeMap<Labels, Vec<u64>>, at: usize) -> MetricFamily {
+    fn latency(&self, sums: &Sums, at: usize) -> MetricFamily {
         let mut by_service: BTreeMap<_, (u64, u64)> = BTreeMap::new();
         for (labels, cells) in sums {
             let key = (&labels.ingress, &*labels.service, &*labels.canary);
@@ -309,7 +309,7 @@ impl Collector for Metrics {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let mut sums = BTreeMap::new();
+        let mut sums = Sums::new();
         for worker in self.workers.iter() {
             worker.by_route.add_to(&mut sums);
         }

@@ -330,7 +330,11 @@ impl Labels {
     }
 }
 
-type All = HashMap<Labels, Arc<Series>>;
+/// Labels are shared with a scrape, so that it holds the lock for a moment only.
+type All = HashMap<Arc<Labels>, Arc<Series>>;
+
+/// What all workers have counted.
+pub(super) type Sums = BTreeMap<Arc<Labels>, Vec<u64>>;
 
 /// The series of one worker.
 #[derive(Debug)]
@@ -391,7 +395,7 @@ impl Requests {
 
     fn made(&self, all: &mut All, labels: Labels) -> Arc<Series> {
         let make = || (0..self.layout.cells).map(|_| Cell::default()).collect();
-        Arc::clone(all.entry(labels).or_insert_with(make))
+        Arc::clone(all.entry(Arc::new(labels)).or_insert_with(make))
     }
 
     /// Drops the series of Ingresses that are gone.
@@ -408,15 +412,17 @@ impl Requests {
             Arc::strong_count(series) == 1 && !labels.ingress.name.is_empty()
         };
         for all in [&self.series, &self.written] {
-            let mut all = open(all);
-            if !all.iter().any(|(labels, series)| idle(labels, series)) {
+            let is_idle = open(all)
+                .iter()
+                .any(|(labels, series)| idle(labels, series));
+            if !is_idle {
                 continue;
             }
             let known: BTreeSet<_> = table
                 .routes()
                 .map(|route| (&route.ingress, &*route.path, &*route.backend.service.name))
                 .collect();
-            all.retain(|labels, series| {
+            open(all).retain(|labels, series| {
                 let route = (&labels.ingress, &*labels.path, &*labels.service);
                 !idle(labels, series) || known.contains(&route)
             });
@@ -424,12 +430,14 @@ impl Requests {
     }
 
     /// Adds what was counted here to `sums`.
-    pub(super) fn add_to(&self, sums: &mut BTreeMap<Labels, Vec<u64>>) {
+    pub(super) fn add_to(&self, sums: &mut Sums) {
         for all in [&self.series, &self.written] {
-            for (labels, series) in open(all).iter() {
-                let sum = sums
-                    .entry(labels.clone())
-                    .or_insert_with(|| vec![0; series.len()]);
+            let all: Vec<_> = open(all)
+                .iter()
+                .map(|(labels, series)| (Arc::clone(labels), Arc::clone(series)))
+                .collect();
+            for (labels, series) in all {
+                let sum = sums.entry(labels).or_insert_with(|| vec![0; series.len()]);
                 for (sum, cell) in sum.iter_mut().zip(series.iter()) {
                     *sum += cell.get();
                 }

@@ -279,6 +279,7 @@ async fn a_wrong_flag_ends_it() {
 
 #[tokio::test]
 async fn the_access_log_has_the_form_that_the_configmap_asks_for() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
     let backend = Backend::echo("web").await;
     let folder = manifests(&backend);
     let config = r#"
@@ -289,8 +290,10 @@ metadata: {name: controller}
 data:
   log-format-stream: '{"stream": "$protocol", "status": $status, "in": $bytes_received, "out": $bytes_sent}'
   log-format-escape-json: "true"
+  enable-opentelemetry: "true"
   log-format-upstream: '{"uri": "$request_uri", "agent": "$http_user_agent", "x": "$http_x_a", "type": "$sent_http_content_type",
-    "status": $status, "ingress": "$namespace/$ingress_name", "to": "$upstream_addr", "code": "$upstream_status", "none": "$proxy_alternative_upstream_name"}'
+    "status": $status, "ingress": "$namespace/$ingress_name", "to": "$upstream_addr", "code": "$upstream_status", "none": "$proxy_alternative_upstream_name",
+    "trace": "$opentelemetry_trace_id"}'
   skip-access-log-urls: /quiet,~^/hush
 "#;
     std::fs::write(folder.path().join("config.yaml"), config).unwrap();
@@ -316,6 +319,9 @@ data:
         let mut request = get(&format!("http://a.test{path}"));
         let quoted = "say \"a\"".parse().unwrap();
         request.headers_mut().insert("x-a", quoted);
+        let parent = format!("00-{TRACE}-b7ad6b7169203331-01");
+        let parent = parent.parse().unwrap();
+        request.headers_mut().insert("traceparent", parent);
         soon(path, connection.send(request)).await.unwrap();
     }
     drop(connection);
@@ -341,6 +347,7 @@ data:
     let want = serde_json::json!([{
         "uri": "/loud", "agent": "", "x": "say \"a\"", "type": "application/json", "status": 200,
         "ingress": "default/web", "to": backend.address.to_string(), "code": "200", "none": "",
+        "trace": TRACE,
     }]);
     assert_eq!(serde_json::Value::from(lines), want);
 }
