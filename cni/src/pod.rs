@@ -146,7 +146,8 @@ impl Cable {
                 Sysctl::net(&["ipv6", "conf", name, "accept_ra"]).ensure("0")?;
             }
             let taken = default_routes(&mut netlink)?;
-            netlink.apply_all(&self.changes_inside(dev, &taken))
+            netlink.apply_all(&self.changes_inside(dev, &taken))?;
+            wait_until_it_sends(&mut netlink, dev)
         })?
     }
 

@@ -19,7 +19,20 @@ use crate::packages::{self, Tool};
 
 /// What tests run: `kubectl` against the embedded API, `curl` and `h2load` against the proxy,
 /// `nft` to list what we made.
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 8] = [
+    // Real containers for the CNI plugin.
+    Tool {
+        program: "busybox",
+        package: "busybox-static",
+    },
+    Tool {
+        program: "containerd",
+        package: "containerd",
+    },
+    Tool {
+        program: "runc",
+        package: "runc",
+    },
     Tool {
         program: "curl",
         package: "curl",

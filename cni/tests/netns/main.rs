@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test runs the program")]
 #![expect(clippy::print_stdout, reason = "a test says why it was skipped")]
 
+mod containers;
 mod crashes;
 mod mesh;
 mod nat;
