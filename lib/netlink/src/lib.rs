@@ -6,6 +6,16 @@
 //!  list   ─▶ Message ─▶ Socket::list  ─▶ whole and consistent, else asked again
 //! ```
 //!
+//! | connection | to |
+//! |---|---|
+//! | [`Netlink`] | links, addresses, routes, rules, neighbours, forwarding databases, qdiscs |
+//! | [`Monitor`] | changes of these |
+//! | [`nft::Nft`] | nftables |
+//! | [`PacketLog`] | packets that its rules log |
+//! | [`conntrack::Conntrack`] | tracked connections |
+//! | [`Ethtool`] | offloads of links |
+//! | [`Generic`] | any other family, by its name |
+//!
 //! Every call returns at once, for the kernel answers within the system call: an agent calls from a
 //! thread of its own or through `spawn_blocking`, and a plugin needs no runtime.
 
@@ -21,6 +31,7 @@ mod namespace;
 mod neighbour;
 mod netlink;
 pub mod nft;
+mod packet_log;
 mod route;
 mod rule;
 mod socket;
@@ -38,6 +49,7 @@ pub use names::{LinkIndex, LinkName, Mac};
 pub use namespace::{Namespace, NamespaceId};
 pub use neighbour::{ForwardingEntry, Neighbour};
 pub use netlink::{Failure, Netlink};
+pub use packet_log::{Logged, Packet, PacketLog};
 pub use route::{Hop, LOCAL_TABLE, MAIN_TABLE, Route, RouteFilter, RouteKind, Scope};
 pub use rule::{Rule, RuleAction};
 pub use socket::{Answer, Protocol, Socket};

@@ -7,9 +7,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-
 use crate::address::{Address, RTM_DELADDR, RTM_NEWADDR};
 use crate::error::Error;
 use crate::link::{Link, RTM_DELLINK, RTM_NEWLINK};
@@ -114,12 +111,8 @@ impl Monitor {
         if let Some(event) = self.try_next()? {
             return Ok(Some(event));
         }
-        let timeout = Timespec::try_from(patience).ok();
-        let mut waiting = [PollFd::new(&self.socket, PollFlags::IN)];
-        match poll(&mut waiting, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => self.try_next(),
-            Err(errno) => Err(failed(errno.into())),
-        }
+        self.socket.wait(patience).map_err(failed)?;
+        self.try_next()
     }
 }
 

@@ -13,14 +13,16 @@ mod faults;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 pub use answer::Answer;
 pub(crate) use answer::{acknowledgement, offset};
 pub(crate) use datagrams::{Datagrams, grow_receive_buffer};
 #[cfg(test)]
-pub(crate) use fake::{Fake, Fate};
+pub(crate) use fake::{Fake, Fate, done};
 
 use crate::error::Error;
 use crate::wire::{self, Frame, Frames, Message};
@@ -277,6 +279,15 @@ impl Socket {
                 Ok(Received::Nothing)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until there is something to read, or this is over.
+    pub(crate) fn wait(&self, patience: Duration) -> io::Result<()> {
+        let timeout = Timespec::try_from(patience).ok();
+        match poll(&mut [PollFd::new(self, PollFlags::IN)], timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
         }
     }
 

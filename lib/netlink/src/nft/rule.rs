@@ -363,7 +363,7 @@ impl Rule {
         self.then(Expression::Limit(limit))
     }
 
-    /// Sends a copy to a group of listeners.
+    /// Sends a copy to a group, to which a [`crate::PacketLog`] listens.
     #[must_use]
     pub fn log(self, group: u16, prefix: &str) -> Self {
         self.then(Expression::Log {

@@ -148,6 +148,11 @@ pub(crate) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<
     bytes
 }
 
+/// The end of what was gathered.
+pub(crate) fn done() -> Vec<u8> {
+    message(NLMSG_DONE, 0, 0, &[])
+}
+
 impl Datagrams for Fake {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(errno) = self.unsent.pop_front().flatten() {

@@ -10,6 +10,7 @@ mod lists;
 mod namespaces;
 mod nft;
 mod notices;
+mod packet_log;
 mod routes;
 mod traffic;
 mod vxlan;
