@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::book::Book;
 use crate::collect::CollectError;
 use crate::files;
+use crate::forward;
 use crate::mesh;
 use crate::metrics::Metrics;
 use crate::nat::Outside;
@@ -241,10 +242,28 @@ fn keep_tidy(context: &Context) -> Result<(), RunError> {
     if let Err(error) = context.requests.keep_ports() {
         tracing::warn!("keeping host ports: {}", daemon::error_chain(&error));
     }
+    report_firewalls(context);
     let leases = i64::try_from(context.book.leases().len()).unwrap_or(i64::MAX);
     context.metrics.leases.set(leases);
     Ok(())
 }
+
+/// Without nftables there is none to report.
+fn report_firewalls(context: &Context) {
+    let chains = forward::dropping().unwrap_or_default().into_iter();
+    let problems = chains.map(|chain| Problem {
+        object: node::reference(&context.args.node_name),
+        field: format!("nftables {chain}"),
+        reason: "ForwardPolicyDrop",
+        message: DROPPING.to_owned(),
+        severity: Severity::Warning,
+    });
+    let report = context.cluster.problems();
+    report.report("firewalls", problems.collect());
+}
+
+const DROPPING: &str =
+    "drops what is forwarded and no rule of it accepts: pods are cut off unless one does";
 
 /// The next minute tries again.
 fn log(collected: Result<(), CollectError>) {

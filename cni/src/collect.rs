@@ -4,10 +4,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use cni_core::ipam::{HOST_LINK, Key, Lease, Phase};
+use cni_core::ipam::{HOST_LINK, Key, Lease, Phase, SLOW_LINK};
 use cni_core::spec::{Attachment, Bandwidth};
 use cni_core::talk::TOMBSTONES;
-use netlink::{Error, LinkName, Namespace, Netlink, RouteFilter};
+use netlink::{Change, Error, LinkName, Namespace, Netlink, RouteFilter};
 
 use crate::book::{Book, BookError};
 use crate::requests::Requests;
@@ -33,6 +33,7 @@ pub(crate) fn recover(
     node: &mut Netlink,
 ) -> Result<(), CollectError> {
     adopt(book, node)?;
+    remove_slow_links(node)?;
     for lease in book.leases() {
         if lease.phase == Phase::Made {
             continue;
@@ -90,6 +91,20 @@ fn adopt(book: &Book, node: &mut Netlink) -> Result<(), CollectError> {
         })?;
     }
     Ok(())
+}
+
+/// Links that slow down pods are of no use without the pods' own.
+fn remove_slow_links(node: &mut Netlink) -> Result<(), Error> {
+    let links = node.links()?;
+    let is_there = |name: &str| links.iter().any(|link| link.name.as_str() == name);
+    let mut changes = Vec::new();
+    for link in links.iter().filter(|link| link.kind.name() == "ifb") {
+        let number = link.name.as_str().strip_prefix(SLOW_LINK);
+        if number.is_some_and(|number| !is_there(&format!("{HOST_LINK}{number}"))) {
+            changes.push(Change::DeleteLink(link.index));
+        }
+    }
+    node.apply_all(&changes)
 }
 
 fn host_link(lease: &Lease) -> String {

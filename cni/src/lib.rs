@@ -13,6 +13,7 @@ mod book;
 mod collect;
 mod files;
 mod flows;
+mod forward;
 mod journal;
 mod mesh;
 mod metrics;

@@ -52,7 +52,8 @@ impl Key {
 
 /// What the names of pods' interfaces on the node begin with.
 pub const HOST_LINK: &str = "pen";
-const SLOW_LINK: &str = "peb";
+/// What the names of links begin with that slow down what pods send.
+pub const SLOW_LINK: &str = "peb";
 
 /// What an attachment holds: enough to remove all of it without asking anybody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

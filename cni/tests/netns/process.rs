@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cni_core::talk::{self, Ask, Reply};
+use netlink::nft::{Chain, ChainKind, Family, Hook, Nft, Table, Transaction};
 use netlink::{
     Change, LinkKind, LinkName, LinkSettings, Namespace, Netlink, NewLink, Route, Sysctl,
 };
@@ -170,9 +171,21 @@ fn pods_follow_the_underlay() {
         let close = || Sysctl::net(&[family, "conf", link, "forwarding"]).write("0");
         node.namespace.enter(close).unwrap().unwrap();
     }
+    // As Docker leaves it.
+    let filter = Table::new(Family::Ip, "filter");
+    let forward = Chain::base("FORWARD", ChainKind::Filter, Hook::Forward, 0).dropping();
+    let mut firewall = Transaction::new(&filter);
+    firewall.add_table().add_chain(&forward);
+    let mut nft = Nft::open_in(&node.namespace).unwrap();
+    nft.commit(firewall).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut agent = Agent::start(&node, folder.path());
     let log = folder.path().join("log");
+    agent.until("told of the firewall", || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        let mut lines = log.lines();
+        lines.any(|line| line.contains("ForwardPolicyDrop") && line.contains("ip filter FORWARD"))
+    });
     for sysctl in [
         "net.ipv4.conf.up0.forwarding",
         "net.ipv6.conf.all.forwarding",
