@@ -5,6 +5,7 @@
     reason = "nft is the measure that transactions are held to"
 )]
 
+mod intervals;
 mod samples;
 
 use std::io::{Read, Write};
