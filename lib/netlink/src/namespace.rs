@@ -121,25 +121,19 @@ impl Namespace {
         Ok(names)
     }
 
-    /// Runs `work` in it, on a thread made for that unless this one is there already. Threads and
-    /// processes started there stay there.
+    /// Runs `work` in it, on this thread, which comes back. Threads and processes started there stay there.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
-        if self.is_this_threads() {
+        let home = Self::current()?;
+        if home == *self {
             return Ok(work());
         }
-        on_a_thread(|| {
-            setns(&self.file, CloneFlags::CLONE_NEWNET)
-                .map_err(|errno| failed("entering", &self.path)(errno.into()))?;
-            Ok(work())
-        })
+        self.go().map_err(failed("entering", &self.path))?;
+        let _back = Back(home);
+        Ok(work())
     }
 
-    fn is_this_threads(&self) -> bool {
-        let here = fs::metadata(OURS).map(|meta| NamespaceId {
-            device: meta.dev(),
-            inode: meta.ino(),
-        });
-        matches!((here, self.id()), (Ok(here), Ok(there)) if here == there)
+    fn go(&self) -> io::Result<()> {
+        Ok(setns(&self.file, CloneFlags::CLONE_NEWNET)?)
     }
 
     /// What tells it from others.
@@ -157,6 +151,18 @@ impl Namespace {
     /// The path that it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Brings a thread back, also after a panic.
+struct Back(Namespace);
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        if self.0.go().is_err() {
+            // What this thread did from now on would happen to somebody else's namespace.
+            std::process::abort();
+        }
     }
 }
 
