@@ -84,7 +84,12 @@ pub(crate) async fn answer(
         Err(reply) => Err(reply),
     };
     // Whoever sends what means two things may mean the next request to be another's.
-    let refused = matches!(answered, Err(Reply::BadRequest | Reply::TargetTooLong));
+    let refused = match &answered {
+        Err(Reply::BadRequest | Reply::TargetTooLong) => true,
+        // Only another handshake can show another certificate.
+        Err(Reply::Filtered(answer)) => answer.detail.is_some(),
+        _ => false,
+    };
     let mut response = answered.unwrap_or_else(Reply::into_response);
     let asked = Asked {
         head: &head,

@@ -69,7 +69,7 @@ impl Session {
 }
 
 /// What is told of a client's certificate.
-const FIELDS: [&str; 4] = [
+pub(crate) const FIELDS: [&str; 4] = [
     "ssl-client-verify",
     "ssl-client-subject-dn",
     "ssl-client-issuer-dn",

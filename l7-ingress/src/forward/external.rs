@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use http::{HeaderMap, HeaderValue};
 use l7_ingress_core::Route;
 use l7_ingress_core::filter::{Asking, External, Facts, Heard, Verdict};
 use l7_ingress_core::global::{Global, Patience};
@@ -12,6 +13,7 @@ use super::{patience, request_id};
 use crate::body::RequestBody;
 use crate::calls::{self, Answered, Call};
 use crate::record::Record;
+use crate::session::{self, Session};
 use crate::upstream::Framing;
 use crate::worker::Worker;
 
@@ -65,6 +67,7 @@ async fn hear(
     if let Some(traced) = &record.traced {
         traced.tell_in(&mut asking.fields);
     }
+    show(route, record.client.session.as_deref(), &mut asking.fields);
     asking.fields.append(calls::LOOP, worker.loop_mark.clone());
     let answered = send(worker, (global, external), asking, patience(global, route)).await?;
     let heard = Rc::new(external.hear(answered.status, &answered.headers));
@@ -73,6 +76,20 @@ async fn hear(
     }
     answered.discard();
     Some(heard)
+}
+
+/// The server is told of the client's certificate what endpoints are told, and by nobody else.
+fn show(route: &Route, session: Option<&Session>, fields: &mut HeaderMap) {
+    for name in session::FIELDS {
+        fields.remove(name);
+    }
+    if let (Some(auth), Some(session)) = (&route.client_auth, session) {
+        session.tell(auth, |name, value| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                fields.insert(name, value);
+            }
+        });
+    }
 }
 
 async fn send(

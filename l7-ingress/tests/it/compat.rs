@@ -6,6 +6,7 @@
 //! of that name are answered so, and the answer's `x-count` says how many there were. [`Guard`] is asked by `auth-url`.
 
 mod guard;
+mod identity;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use guard::Guard;
+use identity::Identities;
 
 use crate::harness::{
     Answer, Authority, Backend, Body, Ca, Proxy, credentials, describe, full, request, secret,
@@ -87,6 +89,13 @@ struct Exchange {
     times: Option<usize>,
     /// The host, where it is not the case's.
     host: Option<String>,
+    /// Whose certificate is shown where one is asked for.
+    shows: Option<String>,
+    /// The host that TLS asks for, where it is not the request's; empty for none.
+    sni: Option<String>,
+    /// Whether it goes over HTTP/2, under TLS.
+    #[serde(default)]
+    http2: bool,
     /// Fields of the request.
     #[serde(default)]
     with: BTreeMap<String, String>,
@@ -175,6 +184,7 @@ async fn run(table: &Table) -> Vec<(&str, String)> {
     objects.extend(served("dead", &[dead]));
     objects.extend(served("empty", &[]));
     let secure = secure(&mut objects).await;
+    let identities = Identities::new(&mut objects);
     objects.extend(table.objects.iter().cloned());
     for (number, case) in table.cases.iter().enumerate() {
         objects.extend(case.objects(number));
@@ -192,7 +202,8 @@ async fn run(table: &Table) -> Vec<(&str, String)> {
     let mut faults = Vec::new();
     for (number, case) in table.cases.iter().enumerate() {
         for exchange in &case.requests {
-            if let Err(fault) = exchange.check_all((&proxy, &guard), &host(number)).await {
+            let sides = (&proxy, &guard, &identities);
+            if let Err(fault) = exchange.check_all(sides, &host(number)).await {
                 faults.push((&*case.name, format!("{}: {fault}", exchange.send)));
                 break;
             }
@@ -311,10 +322,14 @@ fn path(text: &str) -> Value {
 }
 
 impl Exchange {
-    async fn check_all(&self, (proxy, guard): (&Proxy, &Guard), host: &str) -> Result<(), String> {
+    async fn check_all(
+        &self,
+        (proxy, guard, identities): (&Proxy, &Guard, &Identities),
+        host: &str,
+    ) -> Result<(), String> {
         guard.asked();
         for _ in 0..self.times.unwrap_or(1) {
-            self.check(proxy, host).await?;
+            self.check((proxy, identities), host).await?;
         }
         let host = self.host.as_deref().unwrap_or(host);
         self.check_guard(&guard.asked(), host)
@@ -332,7 +347,11 @@ impl Exchange {
         saw("guard", (&self.guard_saw, &self.guard_fields), seen, host)
     }
 
-    async fn check(&self, proxy: &Proxy, host: &str) -> Result<(), String> {
+    async fn check(
+        &self,
+        (proxy, identities): (&Proxy, &Identities),
+        host: &str,
+    ) -> Result<(), String> {
         let host = self.host.as_deref().unwrap_or(host);
         let (method, target) = self.send.split_once(' ').ok_or("METHOD TARGET expected")?;
         let (scheme, target) = match target.strip_prefix("https:") {
@@ -348,7 +367,14 @@ impl Exchange {
                 .headers_mut()
                 .append(name, HeaderValue::from_str(&value).unwrap());
         }
-        let answer = soon(&url, proxy.send(request)).await;
+        let answer = match self.shows.is_some() || self.sni.is_some() || self.http2 {
+            true => {
+                let sni = self.sni.as_deref().unwrap_or(host);
+                let client = (self.shows.as_deref(), sni, self.http2);
+                identities.send(proxy, client, request).await
+            }
+            false => soon(&url, proxy.send(request)).await,
+        };
         let wanted = self.status.unwrap_or(200);
         if answer.status != wanted {
             return Err(format!("{} instead of {wanted}", answer.status));

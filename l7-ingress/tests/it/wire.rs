@@ -4,6 +4,7 @@ mod auth;
 mod backend_tls;
 mod backends;
 mod canary;
+mod client_auth;
 mod cluster;
 mod compression;
 mod configmap;

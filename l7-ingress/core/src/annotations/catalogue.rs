@@ -94,7 +94,7 @@ const CATALOGUE: &[(&str, Support)] = &[
     ("auth-signin-redirect-param", Same),
     ("auth-snippet", Differs("proxy_set_header alone; anything else refuses the Ingress")),
     ("auth-tls-error-page", Differs("an http or https URL without variables")),
-    ("auth-tls-match-cn", Same),
+    ("auth-tls-match-cn", Differs("expressions without look-around and back-references")),
     ("auth-tls-pass-certificate-to-upstream", Same),
     ("auth-tls-secret", Differs("without a ca.crt nobody is let in, and with verification on, nor is plain HTTP")),
     ("auth-tls-verify-client", Same),

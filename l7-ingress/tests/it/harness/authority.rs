@@ -8,6 +8,7 @@ use rcgen::{
 };
 use rustls::client::EchMode;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// An authority and what it needs to sign.
@@ -29,22 +30,22 @@ impl Pem {
     /// The certificate as handshakes carry it.
     pub(crate) fn der(&self) -> Vec<u8> {
         use rustls::pki_types::pem::PemObject as _;
-        let der = rustls::pki_types::CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        let der = CertificateDer::from_pem_slice(self.certificate.as_bytes());
         der.unwrap().to_vec()
     }
 
     /// The certificates of the file as handshakes carry them.
     pub(crate) fn chain(&self) -> Vec<Vec<u8>> {
         use rustls::pki_types::pem::PemObject as _;
-        let chain = rustls::pki_types::CertificateDer::pem_slice_iter(self.certificate.as_bytes());
+        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes());
         chain.map(|one| one.unwrap().to_vec()).collect()
     }
 
     /// A server with this certificate that offers these protocols.
     pub(crate) fn server(&self, protocols: &[&str]) -> ServerConfig {
         use rustls::pki_types::pem::PemObject as _;
-        let chain = rustls::pki_types::CertificateDer::pem_slice_iter(self.certificate.as_bytes());
-        let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -124,6 +125,20 @@ impl Authority {
     ) -> ClientConfig {
         let provider = Arc::new(aws_lc_rs::default_provider());
         Self::client_with(provider, versions, protocols)
+    }
+
+    /// The same that shows a certificate where it is asked for one.
+    pub(crate) fn client_showing(
+        versions: &[&'static SupportedProtocolVersion],
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> ClientConfig {
+        ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(Arc::clone(&AUTHORITY.roots))
+            .with_client_auth_cert(chain, key)
+            .unwrap()
     }
 
     /// The same that pretends to encrypt its ClientHello, as browsers do (GREASE).

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, IsCa, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -30,6 +30,8 @@ pub(crate) struct Flaws {
     pub(crate) expired: bool,
     /// Serial number; a random one if 0.
     pub(crate) serial: u64,
+    /// Whose it is, of `Acme, Inc.`; somebody's if empty.
+    pub(crate) name: &'static str,
 }
 
 impl Ca {
@@ -64,6 +66,12 @@ impl Ca {
         let mut params = CertificateParams::new(names).unwrap();
         if flaws.expired {
             params.not_after = date_time_ymd(2020, 1, 1);
+        }
+        if !flaws.name.is_empty() {
+            params.distinguished_name = DistinguishedName::new();
+            let own = &mut params.distinguished_name;
+            own.push(DnType::OrganizationName, "Acme, Inc.");
+            own.push(DnType::CommonName, flaws.name);
         }
         if flaws.serial > 0 {
             params.serial_number = Some(SerialNumber::from(flaws.serial));
