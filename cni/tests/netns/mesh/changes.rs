@@ -202,3 +202,31 @@ fn nodes_on_one_link_need_no_tunnel() {
         }
     }
 }
+
+#[test]
+fn an_ipv6_underlay_carries_both_families() {
+    let Some(world) = World::new() else { return };
+    let back = world.lab.switch("back").unwrap();
+    let [first, second] = [1, 2].map(|number| {
+        let machine = world.node(number);
+        let address = format!("2001:db8:2::{number}/64");
+        machine.plug(&back, "eth1", &[&address]).unwrap();
+        world.member_on(number, machine, &["--interface=eth1"])
+    });
+    first.until_routes(&[
+        "10.244.2.0/24 10.244.2.0 flannel-v6.1",
+        "fd00:2::/64 fd00:2:: flannel-v6.1",
+    ]);
+    second.until("leading back", || second.routes().len() == 2);
+    assert_eq!(first.link("flannel.1"), None);
+    assert_eq!(first.link("flannel-v6.1").unwrap().mtu, 1430);
+    let told = |key| world.told(1, key);
+    assert_eq!(told("public-ipv6").unwrap(), "2001:db8:2::1");
+    assert_eq!((told("public-ip"), told("backend-data")), (None, None));
+    let pods = [&first, &second].map(|member| member.add_pod("c"));
+    talk(&pods);
+    assert_eq!(
+        remotes(&first.machine, "flannel-v6.1"),
+        [ip("2001:db8:2::2")]
+    );
+}
