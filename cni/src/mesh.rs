@@ -200,7 +200,11 @@ impl Mesh {
         let tunnels = Tunnels::find(&mut netlink, &self.settings)?;
         let (want, problems) = mesh::compile(&local, self.nodes.peers(), &self.settings);
         report.problems.extend(problems);
-        let listed = tunnels.list(&mut netlink)?;
+        // An earlier agent may have led over links; this one knows what it does.
+        let links_too = self.left.is_none()
+            || self.settings.direct_routing
+            || self.settings.backend == mesh::Backend::HostGw;
+        let listed = tunnels.list(&mut netlink, links_too)?;
         let ops = mesh::diff(&listed.entries, &want);
         let wanted = digest(&want);
         if self.left == Some(wanted) {

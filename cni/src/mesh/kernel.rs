@@ -53,30 +53,40 @@ impl Tunnels {
         Ok(Self(tunnels))
     }
 
+    /// The tunnel that a route goes by, at least in part.
+    fn of(&self, route: &Route) -> Option<Family> {
+        route.hops.iter().find_map(|hop| self.family(hop.dev?))
+    }
+
     fn family(&self, dev: LinkIndex) -> Option<Family> {
         let mut tunnels = self.0.iter();
         tunnels.find_map(|(family, index)| (*index == dev).then_some(*family))
     }
 
-    /// All that they hold, and our routes on other links.
-    pub(super) fn list(&self, netlink: &mut Netlink) -> Result<Listed, Error> {
+    /// All that they hold; and our routes on other links, where there can be any.
+    pub(super) fn list(&self, netlink: &mut Netlink, links_too: bool) -> Result<Listed, Error> {
         let mut listed = Listed::default();
-        let ours = RouteFilter {
+        let main = RouteFilter {
             table: Some(MAIN_TABLE),
-            dev: None,
-            protocol: PROTOCOL,
+            ..RouteFilter::default()
         };
-        listed.add_routes(netlink.routes(ours)?, self);
-        for (family, dev) in &self.0 {
-            let all = RouteFilter {
-                protocol: 0,
-                dev: Some(*dev),
-                ..ours
+        if links_too {
+            let ours = RouteFilter {
+                protocol: PROTOCOL,
+                ..main
             };
-            let routes = netlink.routes(all)?.into_iter();
-            // Those of ours are known.
-            let others = routes.filter(|it| ![KERNELS, PROTOCOL].contains(&it.protocol));
-            listed.add_routes(others.collect(), self);
+            let mut routes = netlink.routes(ours)?;
+            routes.retain(|route| self.of(route).is_none());
+            listed.add_routes(routes, self);
+        }
+        for (family, dev) in &self.0 {
+            let dev_only = RouteFilter {
+                dev: Some(*dev),
+                ..main
+            };
+            let mut routes = netlink.routes(dev_only)?;
+            routes.retain(|it| it.protocol != KERNELS && self.of(it) == Some(*family));
+            listed.add_routes(routes, self);
             listed.add_neighbours(netlink.neighbours(Some(*dev))?, *family);
             listed.add_forwarding(netlink.forwarding(*dev)?, *family);
         }
@@ -150,7 +160,7 @@ impl Listed {
                 [hop] => Some(hop),
                 _ => None,
             };
-            let on_tunnel = route.hops.iter().find_map(|hop| tunnels.family(hop.dev?));
+            let on_tunnel = tunnels.of(&route);
             let dev = match (on_tunnel, hop.and_then(|hop| hop.dev)) {
                 (Some(family), _) => Dev::Tunnel(family),
                 (None, Some(dev)) => Dev::Link(dev.0),
