@@ -39,6 +39,7 @@ pub(crate) fn watch<K: Watched, T: Send + 'static>(
         selection,
         decode: Box::new(move |raw| decode::object::<K>(raw).map(&project)),
         phase: Phase::List { token: None },
+        page: FIRST_PAGE,
         known: Known::default(),
         synced: false,
         ready: VecDeque::new(),
@@ -58,6 +59,8 @@ struct Watcher<T> {
     selection: Selection,
     decode: Decode<T>,
     phase: Phase,
+    /// How many objects are asked for at once.
+    page: u32,
     known: Known,
     synced: bool,
     /// Bounded by a page.
@@ -161,7 +164,7 @@ impl<T> Watcher<T> {
         let request = self.request.list(&ListParams {
             label_selector: self.selection.labels.clone(),
             field_selector: self.selection.fields.clone(),
-            limit: Some(PAGE),
+            limit: Some(self.page),
             continue_token: token,
             ..ListParams::default()
         })?;
@@ -169,6 +172,7 @@ impl<T> Watcher<T> {
             .await
             .map_err(|_| Fault::Silent)??;
         let page: Page<'_> = serde_json::from_str(&body)?;
+        self.page = next_page(body.len(), page.items.as_ref().map_or(0, Vec::len));
         self.health.well();
         if first {
             self.known.begin_list();
@@ -344,8 +348,19 @@ impl Health {
     }
 }
 
-/// As client-go: large enough to be quick, small enough to be held.
+/// How many objects of this size are a page: as many as client-go takes, but no more bytes than a page of
+/// small objects has. What was once held for large ones, as Nodes with their images, is not given back soon.
+fn next_page(bytes: usize, objects: usize) -> u32 {
+    let each = bytes.checked_div(objects).unwrap_or(0).max(1);
+    let fitting = u32::try_from(PAGE_BYTES / each).unwrap_or(PAGE);
+    fitting.clamp(SMALLEST_PAGE, PAGE)
+}
+
 const PAGE: u32 = 500;
+/// The first one tells how large the objects are.
+const FIRST_PAGE: u32 = 100;
+const SMALLEST_PAGE: u32 = 20;
+const PAGE_BYTES: usize = 1 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a watch is asked to last; spread, so that not all of them begin anew at once.
 const WATCH_SECONDS: u32 = 240;
@@ -355,3 +370,21 @@ const WATCH_SILENCE: Duration = Duration::from_secs(300);
 const SHORT_WATCH: Duration = Duration::from_secs(1);
 /// Objects are limited to about 1.5 MB by the store of a real API server.
 const MAX_LINE: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_hold_few_large_objects_and_many_small_ones() {
+        for (bytes, objects, want) in [
+            (0, 0, PAGE),
+            (200, 0, PAGE),
+            (100 * 1000, 100, PAGE),
+            (100 * 13_000, 100, 80),
+            (20 * 900_000, 20, SMALLEST_PAGE),
+        ] {
+            assert_eq!(next_page(bytes, objects), want, "{bytes} {objects}");
+        }
+    }
+}
